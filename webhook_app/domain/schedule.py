@@ -1,0 +1,59 @@
+"""When things are due: first polls, back-off, deadlines. Spans are timedeltas; `jitter` is a number in [0, 1) from the door."""
+
+from datetime import timedelta
+
+CLAIM_LEASE = timedelta(seconds=30)
+LEASE_RENEWAL = timedelta(seconds=10)
+# A submit begins only with this much of its lease left, so that nobody else can take the job meanwhile.
+LEASE_MARGIN = timedelta(seconds=10)
+SUBMIT_TIMEOUT = timedelta(seconds=75)
+
+PICTURE_LIFETIME = timedelta(hours=24)
+AT_RISK = timedelta(hours=4)
+
+FIRST_POLL_LEAST = timedelta(seconds=2)
+FIRST_POLL_MOST = timedelta(seconds=60)
+POLL_MOST = timedelta(seconds=30)
+# After a time-out the provider may still finish: every attempt with an id is asked again at these ages.
+LATE_LOOKS = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6))
+
+PAUSE_DEFAULT = timedelta(seconds=30)
+PAUSE_REFUSED = timedelta(seconds=60)
+SLOT_HELD = timedelta(seconds=120)
+
+
+def first_poll_after(eta_s: float | None) -> timedelta:
+    """`min(max(eta, 2), 60)` seconds: the provider's own advice within sane bounds."""
+    eta = timedelta(seconds=_sane(eta_s))
+    return min(max(eta, FIRST_POLL_LEAST), FIRST_POLL_MOST)
+
+
+def next_poll_after(polls: int) -> timedelta:
+    """3 s growing by half each time up to 30 s, after `polls` looks that told nothing new."""
+    return min(timedelta(seconds=3 * 1.5 ** min(polls, 20)), POLL_MOST)
+
+
+def late_look_after(age: timedelta) -> timedelta | None:
+    """How old an attempt must be for the next look after a time-out; None when all looks are done."""
+    return next((look for look in LATE_LOOKS if look > age), None)
+
+
+def backoff(tries: int, *, jitter: float, first_s: float = 1.0, most_s: float = 60.0) -> timedelta:
+    """Exponential with full jitter on the upper half: between half and all of `first_s * 2**tries`, at most `most_s`."""
+    span = min(first_s * 2 ** min(tries, 20), most_s)
+    return timedelta(seconds=span * (0.5 + jitter / 2))
+
+
+def slot_held_for(eta_s: float | None) -> timedelta:
+    """A slot comes free by itself after 120 s, or twice the eta when that is longer."""
+    return max(SLOT_HELD, timedelta(seconds=2 * _sane(eta_s)))
+
+
+def _sane(eta_s: float | None) -> float:
+    """The provider's word within a day; 0 where it is none or no number."""
+    return 0.0 if eta_s is None or eta_s != eta_s else min(max(eta_s, 0.0), 86_400.0)
+
+
+def fetch_backoff(fetches: int, *, jitter: float) -> timedelta:
+    """Fresh picture URLs fail in three of ten cases and come good within seconds: quick at first, then up to 10 minutes."""
+    return backoff(fetches, jitter=jitter, first_s=2.0, most_s=600.0)
