@@ -1,0 +1,111 @@
+"""Attempts: one row for each submit of a job, written before the socket is opened."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+
+from webhook_app.domain.job import Evidence
+from webhook_app.store.tables import Attempt, Job
+
+MOVABLE = [
+    "evidence",
+    "evidence_at",
+    "error",
+    "provider_job_id",
+    "eta_s",
+    "unconfirmed_at",
+    "answered_at",
+    "note",
+    "poll_at",
+    "polls",
+    "polled_at",
+]
+
+
+def add(connection: Connection, *, track_id: str, n: int, worker: str, now: datetime) -> None:
+    """A new attempt, about to be sent."""
+    values = {"track_id": track_id, "n": n, "sends": 1, "worker": worker, "sent_at": now, "polls": 0}
+    connection.execute(insert(Attempt).values(evidence=Evidence.NONE.value, **values))
+
+
+def send_again(connection: Connection, *, track_id: str, n: int, worker: str, now: datetime) -> None:
+    """The same attempt once more: the provider did nothing with it before."""
+    statement = update(Attempt).where(Attempt.track_id == track_id, Attempt.n == n)
+    again = {"sends": Attempt.sends + 1, "evidence": Evidence.NONE.value, "note": None, "answered_at": None}
+    connection.execute(statement.values(worker=worker, sent_at=now, **again))
+
+
+def get(connection: Connection, track_id: str, n: int) -> Row[Any] | None:
+    """One attempt."""
+    statement = select(Attempt.__table__).where(Attempt.track_id == track_id, Attempt.n == n)
+    return connection.execute(statement).one_or_none()
+
+
+def get_many(connection: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Row[Any]]:
+    """Attempts by (track_id, n); unknown ones are left out. The job's lock covers them."""
+    if len(keys) == 1:
+        row = get(connection, *keys[0])
+        return {} if row is None else {keys[0]: row}
+    key = tuple_(Attempt.track_id, Attempt.n)
+    rows = connection.execute(select(Attempt.__table__).where(key.in_(sorted(set(keys)))))
+    return {(row.track_id, row.n): row for row in rows}
+
+
+def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> None:
+    """Write attempts back, one statement for all; the locks of their jobs are held."""
+    if not changed:
+        return
+    statement = (
+        update(Attempt)
+        .where(Attempt.track_id == bindparam("at_track_id"), Attempt.n == bindparam("at_n"))
+        .values({name: bindparam(f"to_{name}") for name in MOVABLE})
+    )
+    rows = [
+        {"at_track_id": row["track_id"], "at_n": row["n"]} | {f"to_{name}": row[name] for name in MOVABLE}
+        for row in changed
+    ]
+    connection.execute(statement, rows)
+
+
+def look_at(connection: Connection, track_id: str, n: int, *, now: datetime) -> None:
+    """Ask about this attempt now, if it can be asked and no look is planned."""
+    statement = update(Attempt).where(Attempt.track_id == track_id, Attempt.n == n)
+    can_be_asked = (Attempt.provider_job_id.is_not(None), Attempt.poll_at.is_(None))
+    connection.execute(statement.where(*can_be_asked).values(poll_at=now))
+
+
+def claim_polls(connection: Connection, *, limit: int, hold: timedelta, now: datetime) -> list[Row[Any]]:
+    """The attempts that are due for a look, earliest first. Each is put off by `hold`, so that nobody else looks meanwhile."""
+    due = (
+        select(Attempt.track_id, Attempt.n)
+        .where(Attempt.poll_at <= now)
+        .order_by(Attempt.poll_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    keys = [(row.track_id, row.n) for row in connection.execute(due)]
+    if not keys:
+        return []
+    connection.execute(
+        update(Attempt)
+        .where(Attempt.track_id == bindparam("at"), Attempt.n == bindparam("no"))
+        .values(poll_at=now + hold),
+        [{"at": track_id, "no": n} for track_id, n in keys],
+    )
+    statement = (
+        select(
+            Attempt.track_id,
+            Attempt.n,
+            Attempt.provider_job_id,
+            Attempt.polls,
+            Attempt.sent_at,
+            Job.provider,
+            Job.model,
+        )
+        .join(Job, Job.track_id == Attempt.track_id)
+        .where(tuple_(Attempt.track_id, Attempt.n).in_(keys))
+        .order_by(Attempt.sent_at)
+    )
+    return list(connection.execute(statement))

@@ -1,0 +1,147 @@
+"""The database: engine, pragmas, and the two kinds of transaction. Nothing here knows a table."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from webhook_app.domain.errors import DatabaseUnavailable
+
+FIRST_SAFE_SQLITE = (3, 51, 3)  # Before it, two WAL connections can lose a commit (the "WAL reset" race).
+LOCK_TIMEOUT_MS = 2_000
+STATEMENT_TIMEOUT_MS = 30_000
+BUSY_TIMEOUT_MS = 10_000
+READ_ONLY = "25006"
+
+
+def sqlite_module() -> ModuleType:
+    """The newer of the interpreter's SQLite and pysqlite3's."""
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        return sqlite3
+    newer: ModuleType = dbapi2
+    return newer if dbapi2.sqlite_version_info > sqlite3.sqlite_version_info else sqlite3
+
+
+def sqlite_is_safe() -> bool:
+    """Whether the SQLite in use has the fix for the WAL reset race."""
+    version: tuple[int, ...] = sqlite_module().sqlite_version_info
+    backports = {(3, 50): (3, 50, 7), (3, 44): (3, 44, 6)}
+    return version >= backports.get((version[0], version[1]), FIRST_SAFE_SQLITE)
+
+
+class Store:
+    """One database. `writing()` commits at the end of its block; `reading()` never writes."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, listen_url: str | None = None) -> None:
+        self.url = make_url(normalised(url))
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.listen_url = make_url(normalised(listen_url)) if listen_url else self.url
+        self.engine = _sqlite_engine(self.url, pool_size) if self.is_sqlite else _postgresql_engine(self.url, pool_size)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that may write. On SQLite it takes the write lock at once, so it never fails half-way for it."""
+        with _translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(immediate=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view; holds no write lock."""
+        with _translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def dispose(self) -> None:
+        """Close every pooled connection; needed after a fork."""
+        self.engine.dispose()
+
+    def describe(self) -> str:
+        """For people: the database without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+
+def normalised(url: str) -> str:
+    """`postgres://` and `postgresql://` mean psycopg 3."""
+    for prefix in ("postgres://", "postgresql://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, PoolTimeout) as error:
+        raise DatabaseUnavailable("The database cannot be reached or is too busy.", retry_after_s=5) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailable("The connection to the database was lost.", retry_after_s=5) from error
+        if getattr(error.orig, "sqlstate", None) == READ_ONLY:
+            raise DatabaseUnavailable("The database only reads: a failover?", retry_after_s=5) from error
+        raise
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _sqlite_engine(url: Any, pool_size: int) -> Engine:
+    engine = create_engine(
+        url,
+        module=sqlite_module(),
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        pool_size=pool_size,
+        max_overflow=50,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None  # We say BEGIN ourselves.
+        cursor = raw.cursor()
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",  # An acknowledged callback survives a power cut.
+            "foreign_keys = ON",
+            f"busy_timeout = {BUSY_TIMEOUT_MS}",
+            "journal_size_limit = 67108864",
+            "cache_size = -16384",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: Any, pool_size: int) -> Engine:
+    return create_engine(
+        url,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        pool_size=pool_size,
+        max_overflow=20,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 3,
+            "prepare_threshold": None if url.query.get("prepare_threshold") == "none" else 5,
+            "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}",
+            "application_name": "webhook-app",
+        },
+    )

@@ -1,0 +1,108 @@
+"""Pictures and the blobs behind them: made at submit, given sources by a success, leased to an archiver, recorded."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webhook_app.domain.job import ImageStatus
+from webhook_app.store.tables import Blob, Image
+
+MOVABLE = [
+    "status",
+    "sources",
+    "source_witness",
+    "source_attempt",
+    "source_expires_at",
+    "reason",
+    "flags",
+    "fetch_at",
+    "fetches",
+]
+
+
+def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """The rows of a new job's pictures."""
+    empty = {"status": ImageStatus.PENDING.value, "sources": [], "flags": [], "fetches": 0}
+    connection.execute(insert(Image), [empty | row for row in rows])
+
+
+def of_jobs(connection: Connection, track_ids: Sequence[str]) -> dict[str, dict[int, Row[Any]]]:
+    """The pictures of these (locked) jobs: by track_id, then by index."""
+    found: dict[str, dict[int, Row[Any]]] = {track_id: {} for track_id in track_ids}
+    statement = select(Image.__table__).where(Image.track_id.in_(track_ids)).order_by(Image.track_id, Image.index)
+    for row in connection.execute(statement):
+        found[row.track_id][row._mapping["index"]] = row
+    return found
+
+
+def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> None:
+    """Write pictures back, one statement for all; the locks of their jobs are held."""
+    if not changed:
+        return
+    values: dict[str, Any] = {name: bindparam(f"to_{name}") for name in MOVABLE}
+    statement = update(Image).where(Image.image_id == bindparam("at_image_id")).values(values)
+    connection.execute(
+        statement,
+        [{"at_image_id": row["image_id"]} | {f"to_{name}": row[name] for name in MOVABLE} for row in changed],
+    )
+
+
+def claim(connection: Connection, *, owner: str, limit: int, lease: timedelta, now: datetime) -> list[Row[Any]]:
+    """Lease pictures that are due to be fetched, the earliest deadline first."""
+    due = (
+        select(Image.image_id)
+        .where(Image.fetch_at <= now, or_(Image.lease_until.is_(None), Image.lease_until < now))
+        .order_by(Image.source_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = connection.scalars(due).all()
+    if not ids:
+        return []
+    statement = (
+        update(Image)
+        .where(Image.image_id.in_(ids))
+        .values(lease_owner=owner, lease_until=now + lease, fence=Image.fence + 1)
+        .returning(Image.__table__)
+    )
+    rows = connection.execute(statement).all()
+    return sorted(rows, key=lambda row: (row.source_expires_at, row.image_id))
+
+
+def track_id_of(connection: Connection, image_id: str) -> str | None:
+    """Whose picture this is."""
+    return connection.scalar(select(Image.track_id).where(Image.image_id == image_id))
+
+
+def finish(connection: Connection, image_id: str, *, fence: int, values: dict[str, Any]) -> bool:
+    """Write the result of a fetch and end the lease; False when somebody else has the picture by now."""
+    statement = update(Image).where(Image.image_id == image_id, Image.fence == fence)
+    statement = statement.where(Image.status == ImageStatus.PENDING)
+    return connection.execute(statement.values(lease_owner=None, lease_until=None, **values)).rowcount == 1
+
+
+def give_back(connection: Connection, *, owner: str) -> None:
+    """Drop this worker's leases; what somebody is writing just now ends its own."""
+    mine = select(Image.image_id).where(Image.lease_owner == owner).with_for_update(skip_locked=True)
+    idle = update(Image).where(Image.image_id.in_(connection.scalars(mine).all()))
+    connection.execute(idle.values(lease_owner=None, lease_until=None))
+
+
+def blob_state(connection: Connection, sha256: str) -> str | None:
+    """The state of a blob, its row locked; None when these bytes are new."""
+    return connection.scalar(select(Blob.state).where(Blob.sha256 == sha256).with_for_update())
+
+
+def add_blob(connection: Connection, values: dict[str, Any]) -> None:
+    """A row for bytes that are about to be put; somebody else may be putting the same ones just now."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(Blob).values(**values).on_conflict_do_nothing())
+
+
+def refer_to_blob(connection: Connection, sha256: str) -> None:
+    """The bytes are stored, and one more picture shows them."""
+    statement = update(Blob).where(Blob.sha256 == sha256)
+    connection.execute(statement.values(state="stored", reference_count=Blob.reference_count + 1))

@@ -1,0 +1,33 @@
+"""Every question that the doors ask the database. Nothing here writes; rows come back as plain dicts of columns."""
+
+from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
+from webhook_app.store.reads.installation import database_revision, provider_state
+from webhook_app.store.reads.jobs import JobFilter, Position, job, jobs, next_action_at, states_of
+from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, key_by_sha256, keys
+from webhook_app.store.reads.pictures import blob, image, images_of
+from webhook_app.store.reads.queue import queue_positions
+
+__all__ = [
+    "JobFilter",
+    "KeyRow",
+    "Position",
+    "attempts_of",
+    "blob",
+    "callbacks_of",
+    "client_by_name",
+    "clients",
+    "database_revision",
+    "events_of",
+    "image",
+    "images_of",
+    "job",
+    "jobs",
+    "key",
+    "key_by_sha256",
+    "keys",
+    "next_action_at",
+    "provider_state",
+    "queue_positions",
+    "states_of",
+    "tail",
+]

@@ -1,0 +1,125 @@
+"""Jobs as the doors show them: one, a page of many, how they stand, and their place in the queue."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, Text, and_, exists, func, literal, or_, select, tuple_
+
+from webhook_app.domain.job import ArchiveStatus, Status
+from webhook_app.store.tables import Attempt, Image, Job
+from webhook_app.store.types import Instant
+
+RUNNING = (Status.SUBMITTING, Status.PROCESSING)
+Position = tuple[datetime, int]  # Where a page ends: `created_at` and `number` of its last job.
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What a list holds. Empty collections and None do not restrict; of repeated words (statuses, tags, flags) any one
+    is enough. `words` must all occur in the prompt. `after` is the last job of the page before; `client_id` None is
+    everyone."""
+
+    client_id: str | None
+    statuses: Collection[str] = ()
+    tags: Collection[str] = ()
+    flags: Collection[str] = ()
+    reference: str | None = None
+    batch_id: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    seed: int | None = None
+    words: Collection[str] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    unconfirmed: bool | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    newest_first: bool = True
+    after: Position | None = None
+
+
+def job(connection: Connection, track_id: str, client_id: str | None) -> dict[str, Any] | None:
+    """The job, erased or not; None when there is none or it belongs to another client (`client_id` None sees all)."""
+    statement = select(Job.__table__).where(Job.track_id == track_id)
+    if client_id is not None:
+        statement = statement.where(Job.client_id == client_id)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else dict(row._mapping)
+
+
+def jobs(connection: Connection, wanted: JobFilter, *, limit: int) -> list[dict[str, Any]]:
+    """A page of jobs, erased ones left out, by (created_at, number)."""
+    statement = select(Job.__table__).where(*_conditions(connection, wanted), Job.erased_at.is_(None))
+    key = (Job.created_at, Job.number)
+    if wanted.after is not None:
+        created_at, number = wanted.after
+        end = tuple_(literal(created_at, Instant), literal(number))
+        statement = statement.where(tuple_(*key) < end if wanted.newest_first else tuple_(*key) > end)
+    order = [column.desc() if wanted.newest_first else column.asc() for column in key]
+    return [dict(row._mapping) for row in connection.execute(statement.order_by(*order).limit(limit))]
+
+
+def states_of(connection: Connection, track_ids: Collection[str]) -> dict[str, tuple[Status, ArchiveStatus, int]]:
+    """Status, archive status and version of these jobs: all that whoever waits has to look at."""
+    statement = select(Job.track_id, Job.status, Job.archive_status, Job.version).where(Job.track_id.in_(track_ids))
+    rows = connection.execute(statement)
+    return {row.track_id: (Status(row.status), ArchiveStatus(row.archive_status), row.version) for row in rows}
+
+
+def _conditions(connection: Connection, wanted: JobFilter) -> list[ColumnElement[bool]]:
+    exact: list[tuple[ColumnElement[Any] | Any, Any]] = [
+        (Job.client_id, wanted.client_id),
+        (Job.reference, wanted.reference),
+        (Job.batch_id, wanted.batch_id),
+        (Job.model, wanted.model),
+        (Job.provider, wanted.provider),
+        (Job.seed, wanted.seed),
+    ]
+    conditions = [column == value for column, value in exact if value is not None]
+    if wanted.statuses:
+        conditions.append(Job.status.in_(sorted(wanted.statuses)))
+    if wanted.tags:
+        conditions.append(_holds_any(connection, Job.tags, wanted.tags))
+    if wanted.flags:
+        of_images = exists().where(Image.track_id == Job.track_id, _holds_any(connection, Image.flags, wanted.flags))
+        conditions.append(or_(_holds_any(connection, Job.flags, wanted.flags), of_images))
+    if wanted.unconfirmed is not None:
+        conditions.append(Job.unconfirmed_since.is_not(None) if wanted.unconfirmed else Job.unconfirmed_since.is_(None))
+    conditions += [Job.input["prompt"].as_string().icontains(word, autoescape=True) for word in wanted.words]
+    conditions += [_metadata_is(connection, key, value) for key, value in wanted.metadata.items()]
+    if wanted.created_after is not None:
+        conditions.append(Job.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(Job.created_at < wanted.created_before)
+    return conditions
+
+
+def _holds_any(connection: Connection, column: Any, words: Collection[str]) -> ColumnElement[bool]:
+    each = func.jsonb_array_elements_text if connection.dialect.name == "postgresql" else func.json_each
+    elements = each(column).table_valued("value")
+    return exists(select(1).select_from(elements).where(elements.c.value.in_(sorted(words))))
+
+
+def _metadata_is(connection: Connection, key: str, value: str) -> ColumnElement[bool]:
+    if connection.dialect.name == "postgresql":
+        return Job.job_metadata.op("->>", return_type=Text())(literal(key, Text())) == value
+    # `->` gives the member as JSON, which keeps true and 1 apart: the asked text is it, or is the text in it.
+    member = Job.job_metadata.op("->", return_type=Text())(literal(f'$."{key}"', Text()))
+    return or_(member == orjson.dumps(value).decode(), and_(member == value, func.substr(member, 1, 1) != '"'))
+
+
+def next_action_at(connection: Connection, rows: Collection[dict[str, Any]]) -> dict[str, datetime]:
+    """When the next thing is due for jobs that wait: the next submit, look at the provider, or fetch of a picture."""
+    found = {row["track_id"]: row["due_at"] for row in rows if row["status"] == Status.QUEUED and row["due_at"]}
+    running = [(row["track_id"], row["attempt"]) for row in rows if row["status"] in RUNNING]
+    if running:
+        polls = select(Attempt.track_id, Attempt.poll_at).where(tuple_(Attempt.track_id, Attempt.n).in_(running))
+        found |= {poll.track_id: poll.poll_at for poll in connection.execute(polls) if poll.poll_at}
+    archiving = [row["track_id"] for row in rows if row["archive_status"] == ArchiveStatus.PENDING]
+    if archiving:
+        fetches = select(Image.track_id, func.min(Image.fetch_at).label("fetch_at")).group_by(Image.track_id)
+        fetches = fetches.where(Image.track_id.in_(archiving), Image.fetch_at.is_not(None))
+        found |= {fetch.track_id: fetch.fetch_at for fetch in connection.execute(fetches)}
+    return found
