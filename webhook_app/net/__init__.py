@@ -1,0 +1,1 @@
+"""Leaving the house safely: every picture is fetched through here."""

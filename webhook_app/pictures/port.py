@@ -1,0 +1,29 @@
+"""What the archive asks about bytes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+THUMBNAIL_SIZES = (128, 256, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A whole, decodable picture. `path` holds the original bytes (decoded where they came as base64), `sha256` is theirs in hex.
+    `thumbnails` maps the longer side in pixels to a WebP file beside it; `trailing_bytes` counts what follows the picture."""
+
+    path: Path
+    content_type: str
+    size: int
+    sha256: str
+    width: int
+    height: int
+    trailing_bytes: int
+    thumbnails: dict[int, Path]
+
+
+class Inspector(Protocol):
+    def inspect(self, path: Path, *, base64_text: bool) -> Inspected:
+        """Decode the file fully and make its thumbnails in the same folder. `base64_text` says that the file holds base64
+        text (a `data:image/...;base64,` prefix is allowed); it is decoded first. Raises `domain.errors.NotAPicture`."""
+        ...

@@ -1,0 +1,182 @@
+"""The archive as a directory. An object appears whole or not at all, is never overwritten, and is on the disk when
+`put_if_absent` returns. Paths are walked with open directories, so that no symbolic link below the root is
+followed."""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from webhook_app.domain.errors import StorageError
+
+CHUNK = 64 * 1024
+FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
+MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
+# No part of a key starts with a dot, so that a temporary file cannot be mistaken for an object.
+TEMPORARY = ".tmp-"
+
+
+class LocalStorage:
+    """A `Storage` below `root`, which is made when the first object comes. A temporary file that a killed process left
+    behind is named `.tmp-…` and never shows as an object."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put_if_absent(self, key: str, source: Path, content_type: str) -> bool:
+        """`content_type` is not kept: the database knows it."""
+        parts = _parts(key)
+        with _translated("store", key), contextlib.ExitStack() as stack:
+            directories = self._make_directories(parts, stack)
+            made = _link_copy(source, parts[-1], directories[-1])
+            # Also when another process made the object: it may not have come to this point yet.
+            for directory in reversed(directories):
+                os.fsync(directory)
+            return made
+
+    def size(self, key: str) -> int | None:
+        parts = _parts(key)
+        try:
+            with _translated("look at", key), self._directory(parts) as directory:
+                found = os.stat(parts[-1], dir_fd=directory, follow_symlinks=False)
+        except _Missing:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            raise StorageError(f"{key} is not a regular file")
+        return found.st_size
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The object is opened here, not at the first chunk: what is missing shows before an answer has begun."""
+        parts = _parts(key)
+        with _translated("read", key), self._directory(parts) as directory:
+            # O_NONBLOCK: opening a pipe that somebody put there must not wait for a writer.
+            file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            stream = os.fdopen(file, "rb", buffering=0)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                stream.close()
+                raise StorageError(f"{key} is not a regular file")
+            stream.seek(start)
+        return _chunks(stream, key, length)
+
+    def delete(self, key: str) -> None:
+        parts = _parts(key)
+        with contextlib.suppress(_Missing), _translated("remove", key), self._directory(parts) as directory:
+            os.unlink(parts[-1], dir_fd=directory)
+            os.fsync(directory)
+
+    def check(self) -> None:
+        key = f"check-{secrets.token_hex(8)}"
+        with _translated("use", "the directory"):
+            self._root.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+            source = self._root / f"{TEMPORARY}{key}"
+            source.write_bytes(key.encode())
+        try:
+            self.put_if_absent(key, source, "text/plain")
+            if b"".join(self.read(key)) != key.encode():
+                raise StorageError("the directory does not give back what was written")
+        finally:
+            source.unlink(missing_ok=True)
+            self.delete(key)
+
+    def describe(self) -> str:
+        return f"directory {self._root}"
+
+    def _make_directories(self, parts: list[str], stack: contextlib.ExitStack) -> list[int]:
+        """Open directories from the root down to the object's own, made where they are missing."""
+        self._root.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+        opened = [_open_directory(self._root, stack)]
+        for name in parts[:-1]:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, DIRECTORY_MODE, dir_fd=opened[-1])
+            opened.append(_open_directory(name, stack, opened[-1]))
+        return opened
+
+    @contextlib.contextmanager
+    def _directory(self, parts: list[str]) -> Iterator[int]:
+        with contextlib.ExitStack() as stack:
+            directory = _open_directory(self._root, stack)
+            for name in parts[:-1]:
+                directory = _open_directory(name, stack, directory)
+            yield directory
+
+
+class _Missing(StorageError):
+    """There is no such object."""
+
+
+def _parts(key: str) -> list[str]:
+    parts = key.split("/")
+    if any(not part or part.startswith(".") or "\0" in part or "\\" in part or len(part) > 255 for part in parts):
+        raise StorageError(f"not a storage key: {key!r}")
+    return parts
+
+
+@contextlib.contextmanager
+def _translated(act: str, key: str) -> Iterator[None]:
+    """The system's errors as ours. A symbolic link shows as ELOOP, or as ENOTDIR where a directory was wanted."""
+    try:
+        yield
+    except OSError as error:
+        kind = _Missing if error.errno in MISSING else StorageError
+        raise kind(f"cannot {act} {key}: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise StorageError(f"not a storage key: {key!r}") from error
+
+
+def _open_directory(name: str | Path, stack: contextlib.ExitStack, parent: int | None = None) -> int:
+    # The root itself may be a link, that is the operator's choice; nothing below it may.
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if parent is None else os.O_NOFOLLOW)
+    directory = os.open(name, flags, dir_fd=parent)
+    stack.callback(os.close, directory)
+    return directory
+
+
+def _link_copy(source: Path, name: str, directory: int) -> bool:
+    """Copy under a temporary name, then link: a link never replaces, so of many writers one wins."""
+    if _exists(name, directory):
+        return False
+    temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        _copy(source, temporary, directory)
+        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+    return True
+
+
+def _exists(name: str, directory: int) -> bool:
+    """True for a regular file. Anything else in the object's place is an error, not an object."""
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.ELOOP, "something that is no regular file is in its place")
+    return True
+
+
+def _copy(source: Path, temporary: str, directory: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with source.open("rb") as reader, os.fdopen(os.open(temporary, flags, FILE_MODE, dir_fd=directory), "wb") as writer:
+        shutil.copyfileobj(reader, writer, 1024 * 1024)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _chunks(stream: BinaryIO, key: str, length: int | None) -> Iterator[bytes]:
+    with stream, _translated("read", key):
+        while length is None or length > 0:
+            chunk = stream.read(CHUNK if length is None else min(CHUNK, length))
+            if not chunk:
+                return
+            if length is not None:
+                length -= len(chunk)
+            yield chunk
