@@ -1,0 +1,96 @@
+"""Every body of the contract page and what it means; the tables are in dialect.py."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.provider import dialect
+from webhook_app.domain.outcome import CallbackReading, Finished, Later, PollAnswer, SubmitAnswer
+from webhook_app.provider.modelslab.wire import read_callback, read_fetch, read_submit
+
+KEY = "CANARY-0123456789"
+FORM = "application/x-www-form-urlencoded"
+
+
+def body(name: str) -> bytes:
+    return (dialect.FIXTURES / name).read_bytes()
+
+
+def without_meta(outcome: Any) -> Any:
+    return replace(outcome, meta={}) if isinstance(outcome, Finished) else outcome
+
+
+@pytest.mark.parametrize("http_status", [200, 503])
+@pytest.mark.parametrize(("name", "expected"), dialect.SUBMITS.items())
+def test_a_submit_answer_with_a_status_is_believed(name: str, expected: SubmitAnswer, http_status: int) -> None:
+    assert without_meta(read_submit(http_status, {}, body(name))) == expected
+
+
+@pytest.mark.parametrize(("name", "http_status", "expected"), dialect.SUBMITS_BY_HTTP)
+def test_the_http_status_decides_where_the_body_does_not(name: str, http_status: int, expected: SubmitAnswer) -> None:
+    assert read_submit(http_status, {}, body(name)) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), dialect.CALLBACKS.items())
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", FORM, None])
+def test_a_callback_is_read_whatever_its_content_type(
+    name: str, expected: CallbackReading, content_type: str | None
+) -> None:
+    if name == "callback_form_one_field.txt":
+        content_type = FORM
+    reading = read_callback(body(name), content_type)
+    if name in ("bad_gateway.html", "callback_array.json", "callback_text.json"):
+        assert reading.outcome is None
+        assert reading.problem
+        return
+    assert replace(reading, outcome=without_meta(reading.outcome)) == expected
+
+
+@pytest.mark.parametrize(("name", "http_status", "expected"), dialect.FETCHES)
+def test_a_fetch_answer_tells_about_the_job_or_nothing(name: str, http_status: int, expected: PollAnswer) -> None:
+    assert without_meta(read_fetch(http_status, body(name))) == expected
+
+
+def test_every_fixture_is_a_row_of_a_table() -> None:
+    rows = {name for name, *_ in [*dialect.SUBMITS_BY_HTTP, *dialect.FETCHES]}
+    files = {path.name for path in dialect.FIXTURES.iterdir()}
+    assert files == rows | set(dialect.SUBMITS) | set(dialect.CALLBACKS)
+
+
+def test_the_echo_of_the_parameters_is_kept_small_and_without_what_is_ours() -> None:
+    answer = read_submit(200, {}, body("meta_echoes_ours.json"), secret=KEY)
+    assert isinstance(answer, Finished)
+    assert answer.meta == {"seed": 5, "model_id": "flux", "note": "[key]"}
+
+
+def test_the_seed_page_s_meta_survives_without_the_prompt() -> None:
+    answer = read_submit(200, {}, body("submit_success_without_id.json"))
+    assert isinstance(answer, Finished)
+    assert answer.meta["guidance_scale"] == 3.5
+    assert answer.meta["clip_skip"] is None
+    assert "prompt" not in answer.meta
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:27:30 GMT"}, 30.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({}, None),
+    ],
+)
+def test_the_header_names_the_pause_where_the_body_does_not(headers: dict[str, str], seconds: float | None) -> None:
+    for name in ("error_observed_rate_limit.json", "not_found.html"):
+        answer = read_submit(429, headers, body(name))
+        assert isinstance(answer, Later)
+        assert answer.retry_after_s == seconds
+
+
+def test_the_body_s_own_pause_wins() -> None:
+    answer = read_submit(429, {"Retry-After": "7"}, body("error_queue_full.json"))
+    assert isinstance(answer, Later)
+    assert answer.retry_after_s == 30.0

@@ -1,0 +1,1 @@
+"""ModelsLab, its enterprise flux endpoints (`flux/text2img`, `flux/img2img`)."""
