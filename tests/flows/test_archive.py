@@ -1,0 +1,324 @@
+"""Copying pictures: sources in turn, what is lost and what only waits, and leases that were overtaken."""
+
+import base64
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from PIL import Image as Picture
+from sqlalchemy import update
+
+from tests.flows.world import World, success
+from webhook_app.domain.errors import FetchError, StorageError
+from webhook_app.domain.keys import blob_key, thumbnail_key
+from webhook_app.domain.outcome import Finished, Running
+from webhook_app.domain.outcome import Picture as Named
+from webhook_app.flows import archive
+from webhook_app.net.port import Fetched
+from webhook_app.pictures.inspect import PictureInspector
+from webhook_app.storage.local import LocalStorage
+from webhook_app.store.tables import Blob, Job
+
+ONE, TWO = "https://known.example/0.png", "https://known.example/copy/0.png"
+
+
+def png(colour: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
+    out = BytesIO()
+    Picture.new("RGB", size, colour).save(out, "PNG")
+    return out.getvalue()
+
+
+@dataclass
+class Web:
+    """The network, acted: what each URL answers, in turn; the last answer stays."""
+
+    answers: dict[str, deque[bytes | FetchError]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    during: Callable[[], None] | None = None
+
+    def serve(self, url: str, *answers: bytes | FetchError) -> None:
+        self.answers[url] = deque(answers)
+
+    def host_known(self, url: str) -> bool:
+        return True
+
+    def fetch(self, url: str, sink: BinaryIO) -> Fetched:
+        self.asked.append(url)
+        if self.during is not None:
+            self.during()
+        waiting = self.answers[url]
+        answer = waiting.popleft() if len(waiting) > 1 else waiting[0]
+        if isinstance(answer, FetchError):
+            raise answer
+        sink.write(answer)
+        return Fetched(len(answer), "text/html", url)
+
+
+class Keeper:
+    """A world with an archive."""
+
+    def __init__(self, world: World, folder: Path, inspector: PictureInspector) -> None:
+        self.world, self.web = world, Web()
+        self.storage = LocalStorage(folder / "archive")
+        self.inspector = inspector
+
+    def succeeded(self, *sources: str, samples: int = 1) -> str:
+        track_id = self.world.submit(samples=samples)
+        pictures = tuple(Named(index, sources or (ONE,)) for index in range(samples))
+        self.world.send(Finished(pictures, "1"))
+        return track_id
+
+    def claim(self, owner: str = "w1") -> list[archive.ImageClaim]:
+        world = self.world
+        return archive.claim_images(world.store, owner=owner, limit=10, policy=world.policy, now=world.at)
+
+    def copy(self, claim: archive.ImageClaim) -> None:
+        archive.archive_one(
+            self.world.store,
+            fetcher=self.web,
+            inspector=self.inspector,
+            storage=self.storage,
+            claim=claim,
+            clock=self.world.now,
+        )
+
+    def tick(self) -> int:
+        claims = self.claim()
+        for claim in claims:
+            self.copy(claim)
+        return len(claims)
+
+
+@pytest.fixture(scope="module")
+def inspector() -> Iterator[PictureInspector]:
+    made = PictureInspector(max_bytes=1_000_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def keeper(world: World, tmp_path: Path, inspector: PictureInspector) -> Keeper:
+    return Keeper(world, tmp_path, inspector)
+
+
+def test_a_picture_is_fetched_stored_and_told(keeper: Keeper) -> None:
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, png())
+    assert keeper.tick() == 1
+    (image,), job = keeper.world.images(track_id), keeper.world.job(track_id)
+    assert (image.status, image.source_url, image.fetch_at) == ("archived", ONE, None)
+    assert (job.archive_status, job.archived_at, job.waiting_for) == ("archived", keeper.world.at, None)
+    assert b"".join(keeper.storage.read(blob_key(image.sha256))) == png()
+    assert keeper.storage.size(thumbnail_key(image.sha256, 256))
+    (blob,) = keeper.world.rows(Blob)
+    assert (blob.state, blob.reference_count, blob.width, blob.height) == ("stored", 1, 64, 48)
+    assert keeper.world.events(track_id)[-1] == "job.archived"
+    assert keeper.tick() == 0
+
+
+def test_a_fresh_url_that_fails_comes_good_later(keeper: Keeper) -> None:
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, FetchError("http_404"), b"<html>Not yet</html>", png())
+    for _ in range(3):
+        keeper.tick()
+        assert keeper.tick() == 0
+        keeper.world.later(seconds=20)
+    image = keeper.world.images(track_id)[0]
+    assert (image.status, image.fetches, image.reason) == ("archived", 3, None)
+
+
+def test_the_sources_are_tried_in_turn(keeper: Keeper) -> None:
+    track_id = keeper.succeeded(ONE, TWO)
+    keeper.web.serve(ONE, FetchError("http_500"))
+    keeper.web.serve(TWO, png())
+    keeper.tick()
+    keeper.world.later(seconds=10)
+    keeper.tick()
+    assert keeper.world.images(track_id)[0].source_url == TWO
+
+
+def test_one_source_s_final_answer_does_not_lose_the_picture(keeper: Keeper) -> None:
+    track_id = keeper.succeeded(ONE, TWO)
+    keeper.web.serve(ONE, FetchError("http_404"), FetchError("http_404"), png())
+    keeper.web.serve(TWO, FetchError("too_large", retryable=False))
+    for _ in range(4):
+        keeper.tick()
+        keeper.world.later(minutes=10)
+    assert keeper.world.images(track_id)[0].status == "archived"
+
+
+def test_a_picture_is_lost_when_every_source_answered_for_good(keeper: Keeper) -> None:
+    track_id = keeper.succeeded(ONE, TWO)
+    for url in (ONE, TWO):
+        keeper.web.serve(url, FetchError("too_large", retryable=False))
+    keeper.tick()
+    job, (image,) = keeper.world.job(track_id), keeper.world.images(track_id)
+    assert (image.status, image.reason, job.archive_status) == ("lost", "too_large", "lost")
+    assert keeper.world.events(track_id)[-1] == "job.archive_failed"
+
+
+def test_a_picture_is_lost_only_after_its_deadline(keeper: Keeper) -> None:
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, FetchError("http_404"))
+    end = keeper.world.at + timedelta(hours=24)
+    while keeper.world.images(track_id)[0].status == "pending":
+        keeper.world.at = keeper.world.images(track_id)[0].fetch_at
+        keeper.tick()
+    assert keeper.world.at == end
+    assert keeper.world.job(track_id).archive_status == "lost"
+    assert len(keeper.web.asked) < 400
+
+
+def test_some_lost_and_some_archived_are_partial(keeper: Keeper) -> None:
+    track_id = keeper.world.submit(samples=2)
+    keeper.world.send(success(ONE, TWO))
+    keeper.web.serve(ONE, png())
+    keeper.web.serve(TWO, FetchError("too_large", retryable=False))
+    keeper.tick()
+    assert keeper.world.job(track_id).archive_status == "partial"
+    assert keeper.world.events(track_id).count("job.archive_failed") == 1
+
+
+def test_a_strange_host_waits_until_a_poll_confirms_it(keeper: Keeper) -> None:
+    strange = "https://strange.example/0.png"
+    track_id = keeper.world.submit()
+    # The callback comes first and names no id: nothing can be asked yet.
+    keeper.world.script.during = lambda submission: keeper.world.hear(track_id, success(strange)) and None
+    keeper.world.send(Running("77"))
+    keeper.web.serve(strange, png())
+    assert keeper.world.poll() == 0
+    keeper.world.later(days=2)
+    keeper.tick()
+    assert (keeper.web.asked, keeper.world.images(track_id)[0].status) == ([], "pending")
+    assert keeper.world.poll(success(strange)) == 1
+    keeper.tick()
+    assert keeper.world.images(track_id)[0].status == "archived"
+
+
+def test_a_strange_host_waits_until_it_is_allowed(keeper: Keeper) -> None:
+    strange = "https://strange.example/0.png"
+    track_id = keeper.world.submit()
+    keeper.world.send()
+    keeper.world.hear(track_id, success(strange))
+    keeper.web.serve(strange, png())
+    keeper.world.later(seconds=60)
+    keeper.tick()
+    version = keeper.world.job(track_id).version
+    keeper.world.later(minutes=11)
+    keeper.tick()
+    assert keeper.world.job(track_id).version == version
+    keeper.world.obey(host_known=lambda url: True)
+    keeper.world.later(minutes=11)
+    keeper.tick()
+    assert keeper.world.images(track_id)[0].status == "archived"
+
+
+def test_a_refused_address_is_never_a_loss_and_the_other_source_is_tried(keeper: Keeper) -> None:
+    track_id = keeper.succeeded(ONE, TWO)
+    keeper.web.serve(ONE, FetchError("address_refused", retryable=False))
+    keeper.web.serve(TWO, FetchError("too_large", retryable=False))
+    keeper.tick()
+    keeper.world.later(days=2)
+    keeper.tick()
+    (image,) = keeper.world.images(track_id)
+    assert (image.status, image.reason) == ("pending", "host_not_allowed")
+    keeper.web.serve(TWO, png())
+    keeper.world.later(minutes=11)
+    keeper.tick()
+    assert keeper.world.images(track_id)[0].status == "archived"
+
+
+def test_the_same_bytes_are_kept_once(keeper: Keeper) -> None:
+    keeper.web.serve(ONE, png())
+    first, second = keeper.succeeded(samples=2), keeper.succeeded()
+    assert keeper.tick() == 3
+    (blob,) = keeper.world.rows(Blob)
+    assert blob.reference_count == 3
+    shown = [row.sha256 for track_id in (first, second) for row in keeper.world.images(track_id)]
+    assert shown == [blob.sha256] * 3
+
+
+def test_an_overtaken_lease_writes_nothing(keeper: Keeper) -> None:
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, png())
+    (stale,) = keeper.claim("slow")
+    keeper.world.later(seconds=121)
+    (fresh,) = keeper.claim("quick")
+    keeper.copy(stale)
+    assert keeper.world.images(track_id)[0].status == "pending"
+    assert keeper.world.rows(Blob)[0].reference_count == 0
+    keeper.copy(fresh)
+    assert keeper.world.rows(Blob)[0].reference_count == 1
+
+
+def test_sources_named_meanwhile_are_tried_before_a_verdict(keeper: Keeper) -> None:
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, FetchError("too_large", retryable=False))
+    keeper.web.serve(TWO, png())
+    keeper.web.during = lambda: keeper.world.hear(track_id, success(TWO)) and None
+    keeper.tick()
+    assert keeper.world.images(track_id)[0].status == "pending"
+    keeper.web.during = None
+    keeper.tick()
+    assert keeper.world.images(track_id)[0].status == "archived"
+
+
+def test_an_erased_job_s_picture_is_not_recorded(keeper: Keeper) -> None:
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, png())
+    (claim,) = keeper.claim()
+    with keeper.world.store.writing() as connection:
+        connection.execute(update(Job).where(Job.track_id == track_id).values(erased_at=keeper.world.at))
+    keeper.copy(claim)
+    assert keeper.world.images(track_id)[0].sha256 is None
+
+
+def test_a_full_archive_is_waited_for(keeper: Keeper) -> None:
+    class Full(LocalStorage):
+        def put_if_absent(self, key: str, source: Path, content_type: str) -> bool:
+            raise StorageError("no space left")
+
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, png())
+    working, keeper.storage = keeper.storage, Full(Path("unused"))
+    keeper.tick()
+    (image,) = keeper.world.images(track_id)
+    assert (image.status, image.reason, image.fetches) == ("pending", "archive_unavailable", 0)
+    keeper.storage = working
+    keeper.world.later(seconds=16)
+    keeper.tick()
+    assert keeper.world.images(track_id)[0].status == "archived"
+
+
+def test_inline_bytes_and_base64_urls_are_pictures_too(keeper: Keeper) -> None:
+    text = base64.b64encode(png())
+    coded = "https://known.example/0.base64"
+    keeper.web.serve(coded, text)
+    inline = keeper.succeeded(f"data:image/png;base64,{text.decode()}")
+    linked = keeper.succeeded(coded)
+    keeper.tick()
+    one, two = keeper.world.images(inline)[0], keeper.world.images(linked)[0]
+    assert one.sha256 == two.sha256 is not None
+    assert (one.source_url, two.source_url) == (None, coded)
+
+
+def test_another_size_than_asked_is_flagged(keeper: Keeper) -> None:
+    track_id = keeper.succeeded()
+    with keeper.world.store.writing() as connection:
+        connection.execute(update(Job).values(input={"width": 512, "height": 512}))
+    keeper.web.serve(ONE, png())
+    keeper.tick()
+    assert keeper.world.images(track_id)[0].flags == ["wrong_size"]
+
+
+def test_stopping_gives_the_pictures_back(keeper: Keeper) -> None:
+    keeper.succeeded()
+    assert len(keeper.claim("w1")) == 1
+    assert not keeper.claim("w2")
+    archive.give_back(keeper.world.store, owner="w1")
+    assert len(keeper.claim("w2")) == 1

@@ -1,0 +1,56 @@
+"""Waking: whoever waits hears of a commit, also after the database has cut the connection."""
+
+import queue
+
+from sqlalchemy import text
+
+from tests.flows.world import World
+from webhook_app.store.listen import Wakeups
+
+PATIENCE_S = 20.0
+
+
+def hear(heard: "queue.Queue[set[str] | None]", track_id: str) -> None:
+    while track_id not in (heard.get(timeout=PATIENCE_S) or ()):
+        pass
+
+
+def test_a_commit_wakes(world: World) -> None:
+    heard: queue.Queue[set[str] | None] = queue.Queue()
+    wakeups = Wakeups(world.store)
+    wakeups.subscribe(heard.put)
+    wakeups.start()
+    try:
+        _settle(world, heard)
+        if not world.store.is_sqlite:
+            _cut(world)
+            assert heard.get(timeout=PATIENCE_S) is None  # Connected again: read again.
+            hear(heard, world.submit())
+    finally:
+        wakeups.stop()
+
+
+def _settle(world: World, heard: "queue.Queue[set[str] | None]") -> None:
+    """The listener begins some time after its start: submit until one is heard."""
+    submitted: set[str] = set()
+    for _ in range(200):
+        submitted.add(world.submit())
+        try:
+            found = heard.get(timeout=0.2)
+        except queue.Empty:
+            continue
+        if found and found & submitted:
+            break
+    else:
+        raise AssertionError("nothing was heard")
+    while not heard.empty():
+        heard.get()
+
+
+def _cut(world: World) -> None:
+    others = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"
+    )
+    with world.store.reading() as connection:
+        assert connection.execute(others).all()

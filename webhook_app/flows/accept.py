@@ -1,0 +1,150 @@
+"""Taking a job: the row first, the world after. One transaction writes the job, its pictures' rows, the first event and
+the idempotency key."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from webhook_app.domain.errors import Erased, IdempotencyMismatch, Internal, RateLimited
+from webhook_app.domain.events import Event, EventType
+from webhook_app.domain.ids import new_id, new_track_id
+from webhook_app.domain.job import ArchiveStatus, Status, WaitingFor
+from webhook_app.store import events, idempotency, images, jobs
+from webhook_app.store.engine import Store
+
+LARGEST_SEED = 2**32 - 1
+RETRY_WHEN_FULL_S = 30
+_random = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A valid request. `input` is normalised; a null or missing `seed` in it is drawn here."""
+
+    provider: str
+    model: str
+    input: dict[str, Any]
+    timeout_s: int
+    reference: str | None = None
+    webhook: str | None = None
+    webhook_events: list[str] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    priority: int = 0
+    parent_track_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's `Idempotency-Key` and the SHA-256 (hex) of what was asked with it."""
+
+    key: str
+    request_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job that answers the request: a new one, or with `replayed` the one that the same key made before."""
+
+    track_id: str
+    replayed: bool
+    status_code: int
+    location: str
+
+
+def accept(
+    store: Store,
+    request: JobRequest,
+    *,
+    client_id: str,
+    key_id: str,
+    idempotency_key: Idempotency | None = None,
+    location_for: Callable[[str], str],
+    max_queued: int,
+    now: datetime,
+) -> Accepted:
+    """Commit a job. Raises `IdempotencyMismatch`, `IdempotencyInProgress`, `Erased` and `RateLimited` (the client has
+    `max_queued` unsent jobs); repeated with the same key it makes nothing and answers as before."""
+    track_id = new_track_id()
+    accepted = Accepted(track_id, False, 202, location_for(track_id))
+    with store.writing() as connection:
+        if idempotency_key is not None and not _claim(connection, idempotency_key, accepted, client_id, now):
+            return _replay(connection, idempotency_key, client_id)
+        if jobs.queue_length(connection, client_id, most=max_queued) >= max_queued:
+            raise RateLimited("Too many of your jobs are waiting to be sent.", retry_after_s=RETRY_WHEN_FULL_S)
+        _write(connection, request, track_id, client_id, key_id, now)
+    return accepted
+
+
+def remember_status(store: Store, *, client_id: str, key: str, status_code: int) -> None:
+    """Keep the status of the first answer where a wait decided it, for replays."""
+    with store.writing() as connection:
+        idempotency.set_status_code(connection, client_id, key, status_code)
+
+
+def _claim(connection: Connection, key: Idempotency, accepted: Accepted, client_id: str, now: datetime) -> bool:
+    values = {
+        "client_id": client_id,
+        "key": key.key,
+        "request_sha256": key.request_sha256,
+        "track_id": accepted.track_id,
+        "status_code": accepted.status_code,
+        "location": accepted.location,
+        "created_at": now,
+    }
+    return idempotency.claim(connection, values)
+
+
+def _replay(connection: Connection, key: Idempotency, client_id: str) -> Accepted:
+    row = idempotency.get(connection, client_id, key.key)
+    if row is None:
+        raise Internal("The idempotency key could not be read.")
+    if row.request_sha256 != key.request_sha256:
+        raise IdempotencyMismatch("This Idempotency-Key was used with another body before.")
+    job = jobs.get(connection, row.track_id)
+    if job is None or job.erased_at is not None:
+        raise Erased("The job that this Idempotency-Key made has been erased.")
+    return Accepted(row.track_id, True, row.status_code, row.location)
+
+
+def _write(
+    connection: Connection, request: JobRequest, track_id: str, client_id: str, key_id: str, now: datetime
+) -> None:
+    seed = request.input.get("seed")
+    seed = _random.randint(0, LARGEST_SEED) if seed is None else seed
+    samples = request.input.get("samples", 1)
+    values = {
+        "track_id": track_id,
+        "client_id": client_id,
+        "created_by": key_id,
+        "provider": request.provider,
+        "model": request.model,
+        "input": request.input | {"seed": seed},
+        "seed": seed,
+        "samples": samples,
+        "reference": request.reference,
+        "webhook": request.webhook,
+        "webhook_events": request.webhook_events,
+        "job_metadata": request.metadata,
+        "tags": list(request.tags),
+        "priority": request.priority,
+        "timeout_s": request.timeout_s,
+        "parent_track_id": request.parent_track_id,
+        "status": Status.QUEUED.value,
+        "waiting_for": WaitingFor.PROVIDER_SLOT.value,
+        "provider_meta": {},
+        "archive_status": ArchiveStatus.NONE.value,
+        "flags": [],
+        "created_at": now,
+        "due_at": now,
+        "overdue_at": now + timedelta(seconds=request.timeout_s),
+    }
+    number = jobs.add(connection, values)
+    images.add(connection, [{"image_id": new_id("img"), "track_id": track_id, "index": i} for i in range(samples)])
+    data = {"number": number, "samples": samples}
+    queued = Event(EventType.JOB_QUEUED, f"key:{key_id}", now, track_id, client_id, data=data)
+    events.append(connection, [queued])

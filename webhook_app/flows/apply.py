@@ -1,0 +1,89 @@
+"""The one door for what a provider says, whoever heard it: lock the jobs, decide each, write with one statement a table.
+
+It is total and idempotent, and works on a batch. The caller owns the transaction.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from webhook_app.domain.advance import AttemptState, JobState, Move, Verdict, advance
+from webhook_app.domain.errors import ErrorCode, JobError
+from webhook_app.domain.events import Event
+from webhook_app.domain.job import Evidence, Status
+from webhook_app.domain.outcome import NotSent, Outcome, Witness
+from webhook_app.flows import consequences, pausing
+from webhook_app.flows.ledger import Ledger, Report
+from webhook_app.flows.policy import Policy
+
+# Given a report's place in the batch, its verdict and the job's client: the event that tells of it, None for none.
+Announce = Callable[[int, Verdict, str | None], Event | None]
+
+
+def apply(
+    connection: Connection,
+    reports: Sequence[Report],
+    *,
+    policy: Policy,
+    now: datetime,
+    announce: Announce = lambda place, verdict, client_id: None,
+) -> list[Verdict]:
+    """Apply reports in the caller's transaction; one verdict for each, in order. May be repeated with the same reports.
+    What `announce` makes of a report stands in the log before what follows from it."""
+    ledger = Ledger(connection, reports)
+    verdicts = []
+    for place, report in enumerate(reports):
+        before = len(ledger.events)
+        verdict = _apply_one(ledger, report, policy, now)
+        job = ledger.jobs.get(report.track_id)
+        told = announce(place, verdict, job["client_id"] if job else None)
+        ledger.events[before:before] = [told] if told else []
+        verdicts.append(verdict)
+    ledger.write(connection)
+    pausing.pause_for(connection, [(ledger.jobs.get(r.track_id), r.outcome) for r in reports], now=now)
+    return verdicts
+
+
+def _apply_one(ledger: Ledger, report: Report, policy: Policy, now: datetime) -> Verdict:
+    job = ledger.jobs.get(report.track_id)
+    attempt = ledger.attempts.get((report.track_id, report.attempt))
+    if job is None or attempt is None:
+        return Verdict.ORPHANED
+    if job["erased_at"] is not None:
+        return Verdict.ERASED
+    move = decide(job, attempt, report.outcome, policy)
+    _record_evidence(ledger, attempt, report, move, now)
+    if move.verdict is Verdict.CANCELED:
+        return move.verdict
+    changed = consequences.of_move(ledger, job, attempt, report, move, policy=policy, now=now)
+    if changed:
+        ledger.changed_jobs.add(report.track_id)
+    return Verdict.APPLIED if changed and move.verdict is Verdict.REPEATED else move.verdict
+
+
+def decide(job: dict[str, Any], attempt: dict[str, Any], outcome: Outcome | NotSent, policy: Policy) -> Move:
+    """The domain's decision for these rows."""
+    state = JobState(Status(job["status"]), job["attempt"], job["spent"], policy.attempts_allowed)
+    known = AttemptState(attempt["n"], Evidence(attempt["evidence"]), error_from(attempt["error"]))
+    return advance(state, known, outcome)
+
+
+def error_from(stored: dict[str, Any] | None) -> JobError | None:
+    """A stored error as a value."""
+    if stored is None:
+        return None
+    return JobError(ErrorCode(stored["code"]), stored["message"], stored["retryable"], stored["provider_message"])
+
+
+def _record_evidence(ledger: Ledger, attempt: dict[str, Any], report: Report, move: Move, now: datetime) -> None:
+    before = dict(attempt)
+    if move.evidence != attempt["evidence"]:
+        attempt |= {"evidence": move.evidence.value, "evidence_at": now, "unconfirmed_at": None, "poll_at": None}
+    attempt["error"] = move.attempt_error.as_json() if move.attempt_error else None
+    if report.witness is Witness.SUBMIT and attempt["answered_at"] is None:
+        attempt["answered_at"] = now
+    consequences.learn_id_and_eta(attempt, report.outcome, now)
+    if attempt != before:
+        ledger.changed_attempts.add((attempt["track_id"], attempt["n"]))

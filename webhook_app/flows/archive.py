@@ -1,0 +1,244 @@
+"""Copying pictures to a place that lasts: claim, fetch, inspect, put, record. No transaction is open while bytes move."""
+
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from webhook_app.domain import schedule
+from webhook_app.domain.errors import FetchError, StorageError
+from webhook_app.domain.events import Event, EventType
+from webhook_app.domain.job import ARCHIVE_SETTLED, ArchiveStatus, ImageStatus, Status, archive_status_of
+from webhook_app.domain.keys import blob_key, thumbnail_key
+from webhook_app.domain.outcome import Witness
+from webhook_app.flows.consequences import HOST_NOT_ALLOWED, NOT_DELIVERED
+from webhook_app.flows.policy import Policy
+from webhook_app.net.port import Fetcher
+from webhook_app.pictures.port import Inspected, Inspector
+from webhook_app.storage.port import Storage
+from webhook_app.store import attempts, events, images, jobs
+from webhook_app.store.engine import Store
+
+FETCH_LEASE = timedelta(seconds=120)
+ARCHIVE_DOWN = timedelta(seconds=15)
+# What a setting of ours may allow: such a picture waits.
+REFUSALS = frozenset({"address_refused", "plain_http"})
+
+
+@dataclass(frozen=True, slots=True)
+class ImageClaim:
+    """A leased picture. `sources` are those that may be fetched, in the order to try; `fetches` counts earlier tries.
+    `told` is what the row said of its sources, to see whether somebody named others meanwhile."""
+
+    image_id: str
+    track_id: str
+    sources: tuple[str, ...]
+    fetches: int
+    expires_at: datetime
+    fence: int
+    told: tuple[Any, ...]
+
+
+def claim_images(store: Store, *, owner: str, limit: int, policy: Policy, now: datetime) -> list[ImageClaim]:
+    """Lease due pictures, the earliest deadline first."""
+    with store.writing() as connection:
+        rows = images.claim(connection, owner=owner, limit=limit, lease=FETCH_LEASE, now=now)
+    return [
+        ImageClaim(
+            image_id=row.image_id,
+            track_id=row.track_id,
+            sources=_fetchable(row, policy),
+            fetches=row.fetches,
+            expires_at=row.source_expires_at,
+            fence=row.fence,
+            told=_told(row),
+        )
+        for row in rows
+    ]
+
+
+def _told(row: Row[Any]) -> tuple[Any, ...]:
+    return tuple(row.sources), row.source_witness
+
+
+def _fetchable(row: Row[Any], policy: Policy) -> tuple[str, ...]:
+    if row.source_witness != Witness.CALLBACK:
+        return tuple(row.sources)
+    return tuple(source for source in row.sources if source.startswith("data:") or policy.host_known(source))
+
+
+def archive_one(
+    store: Store,
+    *,
+    fetcher: Fetcher,
+    inspector: Inspector,
+    storage: Storage,
+    claim: ImageClaim,
+    clock: Callable[[], datetime],
+) -> None:
+    """Fetch, inspect, store and record one picture. A failure is recorded with the next try, or as the picture's loss."""
+    if not claim.sources:
+        _record(store, claim, _wait_for_leave(claim, clock()), clock())
+        return
+    with tempfile.TemporaryDirectory(prefix="webhook-app-") as folder:
+        try:
+            source, inspected = _fetch_first(fetcher, inspector, claim, Path(folder), clock)
+            _put(store, storage, inspected, clock())
+        except FetchError as error:
+            _record(store, claim, _after_failure(claim, error, clock()), clock())
+        except StorageError:
+            again = {"fetch_at": clock() + ARCHIVE_DOWN, "reason": "archive_unavailable"}
+            _record(store, claim, again, clock())
+        else:
+            shown = source if source.startswith("http") else None
+            _record_archived(store, claim, inspected, shown, clock())
+
+
+def _fetch_first(
+    fetcher: Fetcher, inspector: Inspector, claim: ImageClaim, folder: Path, clock: Callable[[], datetime]
+) -> tuple[str, Inspected]:
+    """The first source that gives a picture, beginning with another one at each try. One that answered for good makes way
+    for the next at once; one that may come good ends the try. Only when all answered for good is that the answer."""
+    until, last = clock() + FETCH_LEASE / 2, FetchError("no_source")
+    for n in range(len(claim.sources)):
+        source = claim.sources[(claim.fetches + n) % len(claim.sources)]
+        try:
+            return source, _fetch(fetcher, inspector, source, folder / f"fetched-{n}")
+        except FetchError as error:
+            if error.retryable:
+                raise
+            last = last if last.reason in REFUSALS else error
+        if clock() > until:
+            raise FetchError(last.reason)
+    raise last
+
+
+def _fetch(fetcher: Fetcher, inspector: Inspector, source: str, path: Path) -> Inspected:
+    if source.startswith("data:"):
+        path.write_text(source)
+        return inspector.inspect(path, base64_text=True)
+    with path.open("wb") as sink:
+        fetcher.fetch(source, sink)
+    return inspector.inspect(path, base64_text=source.partition("?")[0].endswith(".base64"))
+
+
+def _put(store: Store, storage: Storage, inspected: Inspected, now: datetime) -> None:
+    """Bytes are stored before anything says so: first the row `putting`, then the objects, then the reference."""
+    with store.writing() as connection:
+        state = images.blob_state(connection, inspected.sha256)
+        if state == "deleting":
+            raise StorageError("these bytes are being deleted")
+        if state is None:
+            images.add_blob(connection, _blob_values(inspected, now))
+    storage.put_if_absent(blob_key(inspected.sha256), inspected.path, inspected.content_type)
+    for size, path in inspected.thumbnails.items():
+        storage.put_if_absent(thumbnail_key(inspected.sha256, size), path, "image/webp")
+
+
+def _blob_values(inspected: Inspected, now: datetime) -> dict[str, Any]:
+    return {
+        "sha256": inspected.sha256,
+        "state": "putting",
+        "reference_count": 0,
+        "content_type": inspected.content_type,
+        "bytes": inspected.size,
+        "width": inspected.width,
+        "height": inspected.height,
+        "trailing_bytes": inspected.trailing_bytes,
+        "thumbnails": sorted(inspected.thumbnails),
+        "created_at": now,
+    }
+
+
+def _after_failure(claim: ImageClaim, error: FetchError, now: datetime) -> dict[str, Any]:
+    """When to try again. A picture is lost when its deadline has passed, or when every source answered for good; by our
+    own refusal never."""
+    fetches = claim.fetches + 1
+    if error.reason in REFUSALS:
+        return _wait_for_leave(claim, now)
+    if not error.retryable or now >= claim.expires_at:
+        lost = {"status": ImageStatus.LOST.value, "fetch_at": None}
+        return lost | {"fetches": fetches, "reason": error.reason}
+    delay = schedule.fetch_backoff(fetches, jitter=random.random())
+    return {"fetches": fetches, "fetch_at": min(now + delay, claim.expires_at), "reason": error.reason}
+
+
+def _wait_for_leave(claim: ImageClaim, now: datetime) -> dict[str, Any]:
+    """Look again at times: a setting may allow the host, or the provider's own word confirm it."""
+    delay = schedule.fetch_backoff(claim.fetches + 3, jitter=random.random())
+    return {"fetches": claim.fetches + 1, "fetch_at": now + delay, "reason": HOST_NOT_ALLOWED}
+
+
+def _record_archived(
+    store: Store, claim: ImageClaim, inspected: Inspected, source_url: str | None, now: datetime
+) -> None:
+    values = {
+        "status": ImageStatus.ARCHIVED.value,
+        "sha256": inspected.sha256,
+        "source_url": source_url,
+        "archived_at": now,
+        "fetch_at": None,
+        "fetches": claim.fetches + 1,
+        "reason": None,
+    }
+    _record(store, claim, values, now, inspected=inspected)
+
+
+def _record(
+    store: Store, claim: ImageClaim, values: dict[str, Any], now: datetime, *, inspected: Inspected | None = None
+) -> None:
+    """Write what became of a picture, and of its job's archive, under the job's lock. A stale lease writes nothing."""
+    with store.writing() as connection:
+        job = jobs.lock(connection, [claim.track_id]).get(claim.track_id)
+        if job is None or job.erased_at is not None:
+            return
+        by_index = images.of_jobs(connection, [claim.track_id])[claim.track_id]
+        image = next(row for row in by_index.values() if row.image_id == claim.image_id)
+        if inspected is not None:
+            values = values | {"flags": _flags(job, image, inspected)}
+        elif _told(image) != claim.told:
+            # Other sources were named while we tried the old ones: no verdict before they were tried.
+            values = {"fetch_at": now, "reason": None}
+        if not images.finish(connection, claim.image_id, fence=claim.fence, values=values):
+            return
+        if inspected is not None:
+            images.refer_to_blob(connection, inspected.sha256)
+        if values["reason"] == HOST_NOT_ALLOWED and image.source_witness == Witness.CALLBACK:
+            attempts.look_at(connection, claim.track_id, image.source_attempt, now=now)
+        if values["reason"] != image.reason or "status" in values:
+            _settle_job(connection, job, now)
+
+
+def _flags(job: Row[Any], image: Row[Any], inspected: Inspected) -> list[str]:
+    flags = list(image.flags)
+    asked = (job.input.get("width", inspected.width), job.input.get("height", inspected.height))
+    if asked != (inspected.width, inspected.height):
+        flags.append("wrong_size")
+    return flags
+
+
+def _settle_job(connection: Connection, job: Row[Any], now: datetime) -> None:
+    rows = images.of_jobs(connection, [job.track_id])[job.track_id].values()
+    status = archive_status_of([ImageStatus(row.status) for row in rows if row.reason != NOT_DELIVERED])
+    values: dict[str, Any] = {"archive_status": status.value}
+    if job.status == Status.SUCCEEDED and status in ARCHIVE_SETTLED and job.archive_status != status:
+        values |= {"archived_at": now, "waiting_for": None}
+        archived = status is ArchiveStatus.ARCHIVED
+        kind = EventType.JOB_ARCHIVED if archived else EventType.JOB_ARCHIVE_FAILED
+        told = Event(kind, "worker", now, job.track_id, job.client_id, job.batch_id)
+        told.data.update(archive_status=status.value, sha256=[row.sha256 for row in rows if row.sha256])
+        events.append(connection, [told])
+    else:
+        events.notify(connection, [job.track_id])
+    jobs.touch(connection, [job.track_id], values)
+
+
+def give_back(store: Store, *, owner: str) -> None:
+    """Hand leased pictures to the other workers, when this one stops."""
+    with store.writing() as connection:
+        images.give_back(connection, owner=owner)

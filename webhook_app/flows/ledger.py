@@ -1,0 +1,61 @@
+"""The rows that a batch of reports is about, locked and in hand; what changed is written with one statement a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.domain.events import Event
+from webhook_app.domain.outcome import Finished, NotSent, Outcome, Witness
+from webhook_app.store import attempts, events, images, jobs, slots
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one witness says about one attempt of one job."""
+
+    track_id: str
+    attempt: int
+    witness: Witness
+    outcome: Outcome | NotSent
+
+
+class Ledger:
+    """The locked rows of a batch as they are now, and the events that tell how they came there."""
+
+    def __init__(self, connection: Connection, reports: Sequence[Report]) -> None:
+        ids = sorted({report.track_id for report in reports})
+        self.jobs = {track_id: dict(row._mapping) for track_id, row in jobs.lock(connection, ids).items()}
+        keys = [(r.track_id, r.attempt) for r in reports if r.track_id in self.jobs]
+        found = attempts.get_many(connection, keys) if keys else {}
+        self.attempts = {key: dict(row._mapping) for key, row in found.items()}
+        finished = {r.track_id for r in reports if isinstance(r.outcome, Finished) and r.track_id in self.jobs}
+        rows = images.of_jobs(connection, sorted(finished)) if finished else {}
+        self.images = {
+            track_id: {index: dict(row._mapping) for index, row in by_index.items()}
+            for track_id, by_index in rows.items()
+        }
+        self.changed_jobs: set[str] = set()
+        self.changed_attempts: set[tuple[str, int]] = set()
+        self.changed_images: set[tuple[str, int]] = set()
+        self.events: list[Event] = []
+        self.released: set[str] = set()
+
+    def look_at(self, track_id: str, n: int, now: datetime) -> None:
+        """Ask the provider about this attempt now, if it can be asked: its own word confirms what a callback said."""
+        attempt = self.attempts[track_id, n]
+        if attempt["provider_job_id"] is not None:
+            attempt["poll_at"] = now
+            self.changed_attempts.add((track_id, n))
+
+    def write(self, connection: Connection) -> None:
+        """Everything that changed, one statement for each table."""
+        moved = jobs.save(connection, [self.jobs[track_id] for track_id in sorted(self.changed_jobs)])
+        if not moved:
+            raise DatabaseUnavailable("A locked job was changed by somebody else.", retry_after_s=1)
+        attempts.save(connection, [self.attempts[key] for key in sorted(self.changed_attempts)])
+        images.save(connection, [self.images[track_id][index] for track_id, index in sorted(self.changed_images)])
+        slots.release(connection, sorted(self.released))
+        events.append(connection, self.events)

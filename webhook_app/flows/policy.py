@@ -1,0 +1,20 @@
+"""The rules of this installation, as the flows need them; made from the settings by `wiring`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from webhook_app.domain.job import OnUnconfirmed
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`attempts_allowed` counts submits that the provider took; `confirm_after` is how long an unconfirmed one waits for
+    evidence; `max_in_flight` is the number of slots; `host_known` says whether a picture's URL that only a callback named
+    may be fetched."""
+
+    attempts_allowed: int
+    confirm_after: timedelta
+    on_unconfirmed: OnUnconfirmed
+    max_in_flight: int
+    host_known: Callable[[str], bool]

@@ -1,0 +1,195 @@
+"""Callbacks in: read and judged before the transaction, then the raw rows and their effects in one commit.
+
+What cannot be applied is kept raw with `applied_at` null, and a worker's tick takes it up (design.md, decision 2).
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from webhook_app.domain.advance import Verdict
+from webhook_app.domain.events import Event, EventType
+from webhook_app.domain.ids import new_id
+from webhook_app.domain.outcome import Outcome, Witness
+from webhook_app.flows.apply import apply
+from webhook_app.flows.ledger import Report
+from webhook_app.flows.policy import Policy
+from webhook_app.provider.port import Provider
+from webhook_app.store import callbacks, events, jobs
+from webhook_app.store.engine import Store
+
+APPLY_FIRST_AFTER = timedelta(seconds=5)
+APPLY_AGAIN_AFTER = timedelta(seconds=60)
+# A provider may send our callback URL back, with its slashes escaped or not; its token is not kept.
+CALLBACK_TOKEN = re.compile(rb"(callbacks\\?/[a-z0-9]+\\?/[0-9a-f-]{36}\\?/[0-9]{1,6}\.)[A-Za-z0-9_-]{22}")
+EVENT_OF = {
+    Verdict.ORPHANED: EventType.CALLBACK_ORPHANED,
+    Verdict.UNREADABLE: EventType.CALLBACK_IGNORED,
+    Verdict.MISMATCHED: EventType.CALLBACK_IGNORED,
+    Verdict.CANCELED: EventType.CALLBACK_IGNORED,
+    Verdict.ERASED: EventType.CALLBACK_IGNORED,
+}
+_not_text = re.compile(r"[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A callback with a good token. `body` is what came, without our secrets (`without_secrets`); `headers` are the few
+    that we keep; `attempt` is the token's."""
+
+    provider: str
+    track_id: str
+    attempt: int
+    body: bytes
+    content_type: str | None
+    headers: dict[str, str]
+    remote_addr: str | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An arrival with its reading: an outcome to apply, or else the verdict that it ends with."""
+
+    arrival: Arrival
+    sha256: str
+    outcome: Outcome | None
+    verdict: Verdict | None
+    problem: str | None
+
+
+def receive(
+    store: Store, arrivals: Sequence[Arrival], providers: Mapping[str, Provider], now: datetime, policy: Policy
+) -> list[Verdict]:
+    """Keep and apply callbacks in one transaction; all are on record when this returns, with a verdict for each.
+    Raises `DatabaseUnavailable`; after any other exception the caller goes one by one, and then calls `keep_raw`."""
+    judged = [judge(arrival, providers) for arrival in arrivals]
+    with store.writing() as connection:
+        fresh = callbacks.keep(connection, [_raw(item) for item in judged])
+        return _apply(connection, judged, policy, now, fresh=fresh)
+
+
+def without_secrets(body: bytes, provider: Provider) -> bytes:
+    """The body as it may be kept: a provider may send our key or the callback's own address back to us. Pure."""
+    return CALLBACK_TOKEN.sub(rb"\1***", provider.redact(body))
+
+
+def keep_raw(store: Store, arrival: Arrival, *, problem: str) -> None:
+    """Put a callback on record without looking at it: a worker's tick applies it later."""
+    sha256 = hashlib.sha256(arrival.body).hexdigest()
+    with store.writing() as connection:
+        callbacks.keep(connection, [_raw(Judged(arrival, sha256, None, None, problem))])
+
+
+def apply_stored(store: Store, providers: Mapping[str, Provider], *, limit: int, policy: Policy, now: datetime) -> int:
+    """Apply callbacks that were kept raw, at most `limit`. Returns how many. One that fails raises, and has been put off
+    before, so that it does not hold up the others."""
+    for done in range(limit):
+        with store.writing() as connection:
+            row = callbacks.claim_unapplied(connection, put_off_until=now + APPLY_AGAIN_AFTER, now=now)
+        if row is None:
+            return done
+        item = judge(_arrival_from(row), providers)
+        with store.writing() as connection:
+            if callbacks.lock_unapplied(connection, row.callback_id):
+                _apply(connection, [item], policy, now, fresh={(row.track_id, row.attempt, row.sha256)})
+    return limit
+
+
+def judge(arrival: Arrival, providers: Mapping[str, Provider]) -> Judged:
+    """Read a body; pure. The URL's track_id wins: a body that names another job is kept, marked and not applied."""
+    sha256 = hashlib.sha256(arrival.body).hexdigest()
+    reading = providers[arrival.provider].read_callback(arrival.body, arrival.content_type)
+    if reading.outcome is None:
+        return Judged(arrival, sha256, None, Verdict.UNREADABLE, _clean(reading.problem))
+    if reading.names_track_id is not None and reading.names_track_id.lower() != arrival.track_id:
+        return Judged(arrival, sha256, None, Verdict.MISMATCHED, "the body names another track_id")
+    return Judged(arrival, sha256, reading.outcome, None, _clean(reading.problem))
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else _not_text.sub("\ufffd", text)[:500]
+
+
+def _apply(
+    connection: Connection, judged: Sequence[Judged], policy: Policy, now: datetime, *, fresh: set[callbacks.Key]
+) -> list[Verdict]:
+    readable = [(item, item.outcome) for item in judged if item.outcome is not None]
+    reports = [Report(i.arrival.track_id, i.arrival.attempt, Witness.CALLBACK, outcome) for i, outcome in readable]
+
+    def announce(place: int, verdict: Verdict, client_id: str | None) -> Event | None:
+        return _event(readable[place][0], verdict, client_id, fresh, now)
+
+    applied = iter(apply(connection, reports, policy=policy, now=now, announce=announce))
+    verdicts = [next(applied) if item.outcome is not None else item.verdict or Verdict.UNREADABLE for item in judged]
+    pairs = list(zip(judged, verdicts, strict=True))
+    callbacks.settle(connection, [_settled(item, verdict, now) for item, verdict in pairs])
+    _tell_unapplied(connection, [(item, verdict) for item, verdict in pairs if item.outcome is None], fresh, now)
+    return verdicts
+
+
+def _tell_unapplied(
+    connection: Connection, pairs: Sequence[tuple[Judged, Verdict]], fresh: set[callbacks.Key], now: datetime
+) -> None:
+    clients = jobs.client_ids(connection, [item.arrival.track_id for item, _ in pairs])
+    told = [_event(item, verdict, clients.get(item.arrival.track_id), fresh, now) for item, verdict in pairs]
+    events.append(connection, [event for event in told if event is not None])
+
+
+def _key(item: Judged) -> callbacks.Key:
+    return item.arrival.track_id, item.arrival.attempt, item.sha256
+
+
+def _raw(item: Judged) -> dict[str, Any]:
+    arrival = item.arrival
+    return {
+        "callback_id": new_id("cb"),
+        "provider": arrival.provider,
+        "track_id": arrival.track_id,
+        "attempt": arrival.attempt,
+        "sha256": item.sha256,
+        "times_seen": 1,
+        "body": arrival.body,
+        "content_type": _clean(arrival.content_type),
+        "headers": {name: _clean(value) for name, value in arrival.headers.items()},
+        "remote_addr": arrival.remote_addr,
+        "problem": item.problem,
+        "retry_at": arrival.received_at + APPLY_FIRST_AFTER,
+        "received_at": arrival.received_at,
+        "last_seen_at": arrival.received_at,
+    }
+
+
+def _settled(item: Judged, verdict: Verdict, now: datetime) -> dict[str, Any]:
+    key = {"track_id": item.arrival.track_id, "attempt": item.arrival.attempt, "sha256": item.sha256}
+    return key | {"verdict": verdict.value, "problem": item.problem, "applied_at": now}
+
+
+def _event(
+    item: Judged, verdict: Verdict, client_id: str | None, fresh: set[callbacks.Key], now: datetime
+) -> Event | None:
+    """One event for each callback that is new; it is taken out of `fresh`, for a batch may hold its double."""
+    if _key(item) not in fresh:
+        return None
+    fresh.discard(_key(item))
+    kind = EVENT_OF.get(verdict, EventType.CALLBACK_RECEIVED)
+    data = {"attempt": item.arrival.attempt, "verdict": verdict.value, "sha256": item.sha256}
+    return Event(kind, "provider", now, item.arrival.track_id, client_id, data=data)
+
+
+def _arrival_from(row: Any) -> Arrival:
+    return Arrival(
+        provider=row.provider,
+        track_id=row.track_id,
+        attempt=row.attempt,
+        body=row.body or b"",
+        content_type=row.content_type,
+        headers=row.headers,
+        remote_addr=row.remote_addr,
+        received_at=row.received_at,
+    )

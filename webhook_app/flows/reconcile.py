@@ -1,0 +1,152 @@
+"""Asking about silent jobs, and deciding what waiting alone cannot: dead workers, unconfirmed submits, deadlines."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from webhook_app.domain import schedule
+from webhook_app.domain.errors import ErrorCode, JobError
+from webhook_app.domain.events import Event, EventType
+from webhook_app.domain.job import TERMINAL, OnUnconfirmed, Status, WaitingFor
+from webhook_app.domain.outcome import Unread, Witness
+from webhook_app.flows.apply import apply
+from webhook_app.flows.ledger import Report
+from webhook_app.flows.policy import Policy
+from webhook_app.flows.submit import hold_for_evidence
+from webhook_app.provider.port import Provider
+from webhook_app.store import attempts, events, jobs, slots
+from webhook_app.store.engine import Store
+
+BATCH = 100
+
+
+def poll_due(
+    store: Store, providers: Mapping[str, Provider], *, limit: int, policy: Policy, clock: Callable[[], datetime]
+) -> int:
+    """Ask about attempts whose look is due, earliest first. Returns how many were asked about."""
+    with store.writing() as connection:
+        due = attempts.claim_polls(connection, limit=limit, hold=2 * schedule.POLL_MOST, now=clock())
+    for row in due:
+        _poll_one(store, providers[row.provider], row, policy, clock)
+    return len(due)
+
+
+def _poll_one(store: Store, provider: Provider, row: Row[Any], policy: Policy, clock: Callable[[], datetime]) -> None:
+    answer = provider.fetch(row.model, row.provider_job_id) if row.provider_job_id else Unread("no id to ask about")
+    now = clock()
+    with store.writing() as connection:
+        if not isinstance(answer, Unread):
+            report = Report(row.track_id, row.n, Witness.POLL, answer)
+            apply(connection, [report], policy=policy, now=now)
+        _schedule_next_look(connection, row, now)
+
+
+def _schedule_next_look(connection: Connection, row: Row[Any], now: datetime) -> None:
+    job = jobs.lock(connection, [row.track_id]).get(row.track_id)
+    attempt = attempts.get(connection, row.track_id, row.n)
+    if job is None or attempt is None:
+        return
+    looked = {"polls": attempt.polls + 1, "polled_at": now}
+    if attempt.poll_at is not None:
+        looked["poll_at"] = _next_look(job, attempt, now)
+    attempts.save(connection, [dict(attempt._mapping) | looked])
+
+
+def _next_look(job: Row[Any], attempt: Row[Any], now: datetime) -> datetime | None:
+    if job.status not in TERMINAL:
+        return now + schedule.next_poll_after(attempt.polls)
+    if job.status not in {Status.TIMED_OUT, Status.FAILED}:
+        return None
+    late = schedule.late_look_after(now - attempt.sent_at)
+    return None if late is None else attempt.sent_at + late
+
+
+def expire(store: Store, *, policy: Policy, now: datetime) -> int:
+    """Everything that the clock decides. Returns how many jobs it concerned; may be run by any number of workers."""
+    before = now - policy.confirm_after
+    # On hold somebody else decides.
+    most = 0 if policy.on_unconfirmed is OnUnconfirmed.HOLD else BATCH
+    return (
+        _each(store, lambda c: jobs.abandoned(c, limit=BATCH, now=now), lambda c, t: _abandoned(c, t, now))
+        + _each(
+            store,
+            lambda c: jobs.unconfirmed_before(c, before=before, limit=most) if most else (),
+            lambda c, t: _decide_unconfirmed(c, t, policy, now),
+        )
+        + _each(store, lambda c: jobs.past_deadline(c, limit=BATCH, now=now), lambda c, t: _time_out(c, t, now))
+        + _each(store, lambda c: jobs.overdue(c, limit=BATCH, now=now), lambda c, t: _overdue(c, t, now))
+    )
+
+
+def _each(store: Store, find: Callable[[Connection], Any], act: Callable[[Connection, str], bool]) -> int:
+    with store.reading() as connection:
+        track_ids = list(find(connection))
+    acted = 0
+    for track_id in track_ids:
+        with store.writing() as connection:
+            acted += act(connection, track_id)
+    return acted
+
+
+def _abandoned(connection: Connection, track_id: str, now: datetime) -> bool:
+    """The worker died after `sent_at`: the provider may have the request."""
+    job = jobs.lock(connection, [track_id]).get(track_id)
+    if job is None or job.status != Status.SUBMITTING or job.lease_until is None or job.lease_until >= now:
+        return False
+    return hold_for_evidence(connection, track_id, job.attempt, note="the worker died while it was sending", now=now)
+
+
+def _decide_unconfirmed(connection: Connection, track_id: str, policy: Policy, now: datetime) -> bool:
+    row = jobs.lock(connection, [track_id]).get(track_id)
+    if row is None or row.unconfirmed_since is None or row.status in TERMINAL:
+        return False
+    if row.unconfirmed_since > now - policy.confirm_after or policy.on_unconfirmed is OnUnconfirmed.HOLD:
+        return False
+    job = dict(row._mapping)
+    if policy.on_unconfirmed is OnUnconfirmed.REPEAT and row.spent < policy.attempts_allowed:
+        job |= {"status": Status.QUEUED.value, "waiting_for": WaitingFor.PROVIDER_SLOT.value, "due_at": now}
+        job |= {"unconfirmed_since": None}
+        told = Event(EventType.SUBMIT_RETRIED, "worker", now, track_id, row.client_id, row.batch_id)
+        told.data.update(attempt=row.attempt, evidence="unconfirmed")
+        jobs.save(connection, [job])
+        slots.release(connection, [track_id])
+        events.append(connection, [told])
+        return True
+    error = JobError(ErrorCode.SUBMIT_UNCONFIRMED, "Nothing confirmed that the provider took the request.")
+    _end(connection, job, Status.FAILED, EventType.JOB_FAILED, error, now)
+    return True
+
+
+def _time_out(connection: Connection, track_id: str, now: datetime) -> bool:
+    row = jobs.lock(connection, [track_id]).get(track_id)
+    if row is None or row.status in TERMINAL or row.deadline_at is None or row.deadline_at > now:
+        return False
+    if row.unconfirmed_since is not None:
+        return False
+    error = JobError(ErrorCode.NO_RESULT, "The provider did not finish in time.", retryable=True)
+    _end(connection, dict(row._mapping), Status.TIMED_OUT, EventType.JOB_TIMED_OUT, error, now)
+    return True
+
+
+def _overdue(connection: Connection, track_id: str, now: datetime) -> bool:
+    row = jobs.lock(connection, [track_id]).get(track_id)
+    if row is None or row.overdue_at is None or row.overdue_at > now:
+        return False
+    jobs.save(connection, [dict(row._mapping) | {"overdue_at": None}])
+    told = Event(EventType.JOB_OVERDUE, "worker", now, track_id, row.client_id, row.batch_id)
+    events.append(connection, [told])
+    return True
+
+
+def _end(
+    connection: Connection, job: dict[str, Any], status: Status, kind: EventType, error: JobError, now: datetime
+) -> None:
+    idle = {"lease_owner": None, "lease_until": None, "unconfirmed_since": None, "due_at": None, "overdue_at": None}
+    ended = {"status": status.value, "completed_at": now, "waiting_for": None, "error": error.as_json()}
+    jobs.save(connection, [job | idle | ended])
+    slots.release(connection, [job["track_id"]])
+    told = Event(kind, "worker", now, job["track_id"], job["client_id"], job["batch_id"])
+    told.data.update(attempt=job["attempt"], code=error.code.value)
+    events.append(connection, [told])
