@@ -1,0 +1,160 @@
+"""The environment becomes settings, or one line that names the variable."""
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from webhook_app.settings import SettingsError, keep_secret, load_settings, make_secret
+
+POSTGRESQL = {"DATABASE_URL": "postgresql://u:pass-word@db/app", "SECRET_KEY": "s" * 32, "DATA_DIR": "/srv/data"}
+
+
+def test_an_empty_environment_means_sqlite_in_the_data_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings({})
+    assert settings.sqlite_path == tmp_path / "data" / "webhook-app.db"
+    assert settings.archive_dir == tmp_path / "data" / "archive"
+    assert settings.spool_dir == tmp_path / "data" / "spool"
+    assert settings.public_url == settings.callback_base_url == "http://127.0.0.1:8000"
+    assert (settings.web_worker_class, settings.web_concurrency) == ("gthread", 1)
+    assert settings.max_waiters < settings.web_threads
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_postgresql_gets_gevent_and_two_processes():
+    settings = load_settings(POSTGRESQL)
+    assert (settings.web_worker_class, settings.web_concurrency) == ("gevent", 2)
+    assert settings.sqlite_path is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://db/app"),
+        ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("ARCHIVE_URL", "s3://bucket/prefix"),
+        ("ARCHIVE_URL", "/a/path"),
+        ("PORT", "eighty"),
+        ("PORT", "70000"),
+        ("PUBLIC_URL", "example.com"),
+        ("PUBLIC_URL", "ftp://example.com"),
+        ("PUBLIC_URL", "https://example.com:port"),
+        ("PUBLIC_URL", "https://user:word@example.com"),
+        ("PUBLIC_URL", f"https://{'a' * 120}.example"),
+        ("CALLBACK_BASE_URL", "https://example.com/?a=b"),
+        ("CALLBACK_BASE_URL", f"https://{'a' * 120}.example"),
+        ("FORWARDED_ALLOW_IPS", "proxy"),
+        ("MODELSLAB_URL", "modelslab.com"),
+        ("MODELSLAB_MAX_IN_FLIGHT", "0"),
+        ("PRIVATE_OUTPUT_HOSTS", "minio"),
+        ("IMAGE_ACCESS", "signed"),
+        ("IMAGE_ACCESS", "nobody"),
+        ("SUBMIT_ATTEMPTS", "0"),
+        ("ON_UNCONFIRMED", "guess"),
+        ("WEB_WORKER_CLASS", "sync"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_in_one_line_that_names_the_variable(name: str, value: str):
+    with pytest.raises(SettingsError) as caught:
+        load_settings({name: value})
+    line = str(caught.value)
+    assert line.startswith(f"{name}: ")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"), [(("SECRET_KEY",), "SECRET_KEY"), (("DATA_DIR",), "ARCHIVE_URL"), (("DATABASE_URL",), None)]
+)
+def test_postgresql_needs_a_secret_and_a_place_for_pictures(missing: tuple[str, ...], named: str | None):
+    env = {name: value for name, value in POSTGRESQL.items() if name not in missing}
+    if named is None:
+        assert load_settings(env).is_sqlite
+    else:
+        with pytest.raises(SettingsError, match=f"^{named}: "):
+            load_settings(env)
+
+
+def test_postgresql_with_an_archive_url_needs_no_data_dir():
+    env = {**POSTGRESQL, "ARCHIVE_URL": "file:///srv/archive"}
+    del env["DATA_DIR"]
+    assert load_settings(env).archive_dir == Path("/srv/archive")
+
+
+def test_an_empty_variable_counts_as_absent():
+    assert load_settings({"PORT": " ", "MODELSLAB_API_KEY": ""}).modelslab_api_key is None
+
+
+def test_neither_repr_nor_errors_show_a_secret():
+    env = {**POSTGRESQL, "MODELSLAB_API_KEY": "canary-provider", "BOOTSTRAP_API_KEY": "canary-bootstrap"}
+    settings = load_settings(env)
+    assert "canary" not in repr(settings)
+    assert "pass-word" not in repr(settings)
+    assert {"canary-provider", "canary-bootstrap", "pass-word", "s" * 32} <= set(settings.secrets())
+    with pytest.raises(SettingsError) as caught:
+        load_settings({**env, "DATABASE_URL": "mysql://u:pass-word@db/app"})
+    assert "pass-word" not in str(caught.value)
+
+
+def test_the_secret_is_made_once_and_is_for_its_owner_alone(tmp_path: Path):
+    settings = load_settings({"DATA_DIR": str(tmp_path / "new")})
+    assert settings.secret_keys == ()
+    make_secret(settings)
+    first = settings.secret_keys
+    make_secret(settings)
+    assert settings.secret_keys == first
+    assert len(first[0]) >= 43
+    mode = (tmp_path / "new" / "secret-key").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["secret-key"]
+
+
+def test_of_many_makers_at_once_one_wins_and_all_read_the_same(tmp_path: Path):
+    won = []
+    together = threading.Barrier(8)
+
+    def make(n: int) -> None:
+        together.wait()
+        won.append(keep_secret(tmp_path / "secret", lambda: f"secret-{n}", name="DATA_DIR"))
+
+    threads = [threading.Thread(target=make, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == [False] * 7 + [True]
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_several_secrets_stand_newest_first():
+    assert load_settings({"SECRET_KEY": "new-one, old-one"}).secret_keys == ("new-one", "old-one")
+
+
+@pytest.mark.parametrize(
+    ("provider", "callback", "possible"),
+    [
+        ("https://modelslab.com/api/v1/enterprise", "https://example.com", True),
+        ("https://modelslab.com/api/v1/enterprise", "http://example.com", False),
+        ("http://127.0.0.1:9000/api", "http://127.0.0.1:8000", True),
+        ("http://localhost:9000/api", "http://127.0.0.1:8000", True),
+        ("http://10.1.2.3:9000/api", "http://10.1.2.4:8000", True),
+    ],
+)
+def test_callbacks_need_https_unless_the_provider_is_local(provider: str, callback: str, possible: bool):
+    settings = load_settings({"MODELSLAB_URL": provider, "CALLBACK_BASE_URL": callback})
+    assert settings.callbacks_possible is possible
+
+
+def test_a_public_url_for_every_address_leads_to_this_machine():
+    assert load_settings({"HOST": "::", "PORT": "81"}).public_url == "http://[::1]:81"
+    assert load_settings({"HOST": "::1"}).public_url == "http://[::1]:8000"
+
+
+def test_waits_stay_below_the_threads_so_that_callbacks_find_one():
+    assert load_settings({"WEB_THREADS": "200"}).max_waiters == 136
+    assert load_settings({"WEB_THREADS": "8"}).max_waiters == 1
+    assert load_settings({"MAX_WAITERS": "7"}).max_waiters == 7

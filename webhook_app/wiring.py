@@ -1,0 +1,84 @@
+"""Settings in, parts out: the only file that names concrete adapters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from webhook_app.domain.tokens import Tokens
+from webhook_app.flows.policy import Policy
+from webhook_app.net.fetch import GuardedFetcher
+from webhook_app.net.port import Fetcher
+from webhook_app.pictures.inspect import PictureInspector
+from webhook_app.pictures.port import Inspector
+from webhook_app.provider.modelslab.client import ModelsLab
+from webhook_app.provider.port import Provider
+from webhook_app.settings import Settings, make_secret
+from webhook_app.storage.local import LocalStorage
+from webhook_app.storage.port import Storage
+from webhook_app.store.engine import Store
+
+MODELSLAB = "modelslab"
+LARGEST_PICTURE = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that the doors work with. Nothing in it has opened a connection or a process yet: build it before or
+    after a fork."""
+
+    settings: Settings
+    store: Store
+    tokens: Tokens
+    providers: Mapping[str, Provider]
+    fetcher: Fetcher
+    storage: Storage
+    inspector: Inspector
+
+
+def build(settings: Settings) -> Parts:
+    """The parts of this installation; makes `DATA_DIR`'s secret where it is missing."""
+    make_secret(settings)
+    provider = ModelsLab(
+        key=settings.modelslab_api_key or "",
+        base_url=settings.modelslab_url,
+        extra_output_hosts=frozenset(settings.modelslab_output_hosts),
+    )
+    private = frozenset((*settings.private_output_hosts, host_and_port(settings.modelslab_url)))
+    return Parts(
+        settings=settings,
+        store=Store(settings.database_url, listen_url=settings.database_listen_url),
+        tokens=Tokens(settings.secret_keys),
+        providers={MODELSLAB: provider},
+        fetcher=GuardedFetcher(provider.output_hosts, private, max_bytes=LARGEST_PICTURE),
+        storage=LocalStorage(settings.archive_dir),
+        inspector=PictureInspector(LARGEST_PICTURE),
+    )
+
+
+def policy(parts: Parts) -> Policy:
+    """The rules of this installation, for the flows."""
+    settings = parts.settings
+    return Policy(
+        attempts_allowed=settings.submit_attempts,
+        confirm_after=timedelta(seconds=settings.submit_confirm_s),
+        on_unconfirmed=settings.on_unconfirmed,
+        max_in_flight=settings.modelslab_max_in_flight,
+        host_known=parts.fetcher.host_known,
+    )
+
+
+def callback_url(parts: Parts, track_id: str, attempt: int) -> str | None:
+    """Where the provider reports this attempt; None where it could not: then the job is found by polling alone."""
+    if not parts.settings.callbacks_possible:
+        return None
+    token = parts.tokens.callback(MODELSLAB, track_id, attempt)
+    return f"{parts.settings.callback_base_url}/callbacks/{MODELSLAB}/{track_id}/{token}"
+
+
+def host_and_port(url: str) -> str:
+    """`host:port` of an http(s) URL, with the scheme's own port where it names none."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
