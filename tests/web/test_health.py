@@ -1,0 +1,76 @@
+"""Probes: alive is not ready, and the nonce proves where the public address leads."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tests.web.doors import Doors
+from webhook_app import __version__
+from webhook_app.store import reads
+from webhook_app.store.engine import Store
+from webhook_app.web.waiting import waiting_of
+
+
+@pytest.fixture
+def doors(store: Store, tmp_path: Path) -> Doors:
+    return Doors(store, tmp_path)
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Doors:
+    """Doors whose database cannot be reached."""
+    return Doors(Store(f"sqlite:///{tmp_path}/no-such-directory/nothing.db"), tmp_path)
+
+
+def test_a_process_is_healthy_without_its_database(away: Doors) -> None:
+    answer = away.http.get("/healthz")
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_it_is_not_ready_without_its_database(away: Doors) -> None:
+    answer = away.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert (answer.json["status"], answer.json["database"]) == ("unavailable", "down")
+
+
+def test_it_is_not_ready_with_an_empty_database(tmp_path: Path) -> None:
+    empty = Doors(Store(f"sqlite:///{tmp_path}/empty.db"), tmp_path)
+    answer = empty.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert answer.json["database"] == "behind"
+
+
+def test_it_is_ready_when_its_database_is(doors: Doors) -> None:
+    with doors.store.writing() as connection:
+        if reads.database_revision(connection) is None:
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
+    answer = doors.http.get("/readyz")
+    assert answer.status_code == 200
+    ready = {"status": "ready", "database": "ok", "spool": {"entries": 0, "writable": True}, "version": __version__}
+    assert answer.json == ready
+
+
+def test_a_process_that_ends_is_not_ready_and_stays_healthy(doors: Doors) -> None:
+    waiting_of(doors.app, doors.parts).drain()
+    answer = doors.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert answer.json["status"] == "draining"
+    assert doors.http.get("/healthz").status_code == 200
+
+
+def test_a_nonce_comes_back_signed(doors: Doors) -> None:
+    answer = doors.http.get("/.well-known/webhook-app/nonce?nonce=Abc-_9")
+    assert answer.json is not None
+    assert answer.json["nonce"] == "Abc-_9"
+    assert doors.parts.tokens.check("doctor", "Abc-_9", answer.json["signature"])
+
+
+@pytest.mark.parametrize("nonce", ["", "a" * 65, "a b", "a\n", "ü", "a/b"])
+def test_only_plain_nonces_are_signed(doors: Doors, nonce: str) -> None:
+    answer = doors.http.get("/.well-known/webhook-app/nonce", query_string={"nonce": nonce})
+    assert answer.status_code == 422

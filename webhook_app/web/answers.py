@@ -1,0 +1,222 @@
+"""The shapes of our answers, for `/openapi.json`; `representations` fills them, and the tests hold the two together."""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from webhook_app.domain.advance import Verdict
+from webhook_app.domain.errors import ErrorCode
+from webhook_app.domain.events import EventType
+from webhook_app.domain.job import ArchiveStatus, Evidence, ImageStatus, Scope, Status, WaitingFor
+
+Item = TypeVar("Item")
+
+
+class Shown(BaseModel):
+    """Clients ignore members that they do not know: within v1 we may add some."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class FieldFault(Shown):
+    pointer: str = Field(
+        description="JSON pointer (RFC 6901) into the body, or the name of the parameter after a slash."
+    )
+    message: str
+
+
+class Problem(Shown):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[FieldFault]
+
+
+class JobFault(Shown):
+    code: ErrorCode
+    message: str
+    retryable: bool
+    provider_message: str | None
+
+
+class ImageAnswer(Shown):
+    """One picture of a job. Its URL is fixed at submit and lasts."""
+
+    image_id: str
+    index: int
+    url: str
+    thumbnail_url: str
+    status: ImageStatus
+    content_type: str | None
+    bytes: int | None
+    sha256: str | None
+    width: int | None
+    height: int | None
+    flags: list[str]
+    reason: str | None
+    source_url: str | None
+    source_expires_at: datetime | None
+    archived_at: datetime | None
+
+
+class ImageFacts(ImageAnswer):
+    """One picture by itself."""
+
+    track_id: str
+
+
+class Urls(Shown):
+    get: str
+    cancel: str
+    rerun: str
+    events: str
+    stream: str
+    web: str
+
+
+class JobAnswer(Shown):
+    """A job: what was asked, how it stands, and its pictures."""
+
+    track_id: str
+    number: int
+    status: Status
+    previous_status: Status | None
+    provider: str
+    model: str
+    client_id: str
+    created_by: str
+    input: dict[str, Any]
+    seed: int | None
+    attempt: int
+    provider_job_id: str | None
+    provider_status: str | None
+    provider_meta: dict[str, Any]
+    images: list[ImageAnswer]
+    archive_status: ArchiveStatus
+    flags: list[str]
+    error: JobFault | None
+    generation_time_s: float | None
+    waiting_for: WaitingFor | None
+    next_action_at: datetime | None
+    queue_position: int | None
+    eta_at: datetime | None
+    unconfirmed_since: datetime | None
+    reference: str | None
+    webhook: str | None
+    webhook_events: list[EventType] | None
+    metadata: dict[str, Any]
+    tags: list[str]
+    priority: int
+    timeout_s: int
+    batch_id: str | None
+    parent_track_id: str | None
+    created_at: datetime
+    submitted_at: datetime | None
+    completed_at: datetime | None
+    archived_at: datetime | None
+    deadline_at: datetime | None
+    urls: Urls
+
+
+class EventAnswer(Shown):
+    """One line of the log; `seq` is null for the moment between its commit and its sealing."""
+
+    event_id: str
+    seq: int | None
+    type: EventType
+    track_id: str | None
+    batch_id: str | None
+    client_id: str | None
+    actor: str
+    created_at: datetime
+    data: dict[str, Any]
+
+
+class AttemptAnswer(Shown):
+    """One submit of the job to the provider."""
+
+    attempt: int
+    sends: int
+    worker: str | None
+    sent_at: datetime
+    answered_at: datetime | None
+    provider_job_id: str | None
+    evidence: Evidence
+    evidence_at: datetime | None
+    error: JobFault | None
+    note: str | None
+    eta_s: float | None
+    unconfirmed_at: datetime | None
+    poll_at: datetime | None
+    polls: int
+    polled_at: datetime | None
+
+
+class CallbackAnswer(Shown):
+    """What the provider sent, raw, and what was made of it."""
+
+    callback_id: str
+    provider: str
+    track_id: str
+    attempt: int
+    sha256: str
+    times_seen: int
+    verdict: Verdict | None
+    problem: str | None
+    body: str | None
+    body_encoding: Literal["utf-8", "base64"] | None
+    content_type: str | None
+    headers: dict[str, Any]
+    remote_addr: str | None
+    received_at: datetime
+    last_seen_at: datetime
+    applied_at: datetime | None
+
+
+class KeyAnswer(Shown):
+    """An API key's facts; `client` is its client's name."""
+
+    key_id: str
+    client_id: str
+    client: str
+    name: str
+    scopes: list[Scope]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class NewKeyAnswer(KeyAnswer):
+    """A new API key. `key` is shown here and never again."""
+
+    key: str
+
+
+class ClientAnswer(Shown):
+    """Who owns jobs."""
+
+    client_id: str
+    name: str
+    created_at: datetime
+
+
+class ListAnswer(Shown, Generic[Item]):
+    """A page of a list; `Link: rel="next"` leads on while `has_more`."""
+
+    data: list[Item]
+    next_cursor: str | None
+    has_more: bool
+
+
+JobList = ListAnswer[JobAnswer]
+EventList = ListAnswer[EventAnswer]
+AttemptList = ListAnswer[AttemptAnswer]
+CallbackList = ListAnswer[CallbackAnswer]
+KeyList = ListAnswer[KeyAnswer]
+ClientList = ListAnswer[ClientAnswer]

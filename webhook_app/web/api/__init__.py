@@ -1,0 +1,13 @@
+"""The client routes under `/v1`, one file for each page of them."""
+
+from flask import Flask
+
+from webhook_app.web.api import history, images, keys, listing, status, submit
+from webhook_app.web.registry import Registry
+from webhook_app.wiring import Parts
+
+
+def register(app: Flask, parts: Parts, registry: Registry) -> None:
+    """All of them."""
+    for page in (submit, status, listing, history, images, keys):
+        page.register(app, parts, registry)

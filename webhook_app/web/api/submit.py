@@ -1,0 +1,136 @@
+"""`POST /v1/jobs`: take a job in, and wait for its end when asked to."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+
+from webhook_app.domain.errors import InvalidField, TooManyWaiters
+from webhook_app.domain.job import TERMINAL, Scope
+from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, accept, remember_status
+from webhook_app.store import reads
+from webhook_app.web import reading
+from webhook_app.web.answers import JobAnswer
+from webhook_app.web.auth import Caller, caller
+from webhook_app.web.registry import Registry
+from webhook_app.web.representations import job_url
+from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of, normalised_input
+from webhook_app.web.showing import job_response
+from webhook_app.web.waiting import Waiting, waiting_of
+from webhook_app.wiring import Parts
+
+LONGEST_KEY = 255
+LOOK_AGAIN_AFTER_S = 2
+HONOURED = {
+    "Idempotency-Key": "At most 255 ASCII characters: the same request again with the same key makes no second job.",
+    "Prefer": "`wait=N`: answer when the job has ended, after N seconds at most.",
+}
+
+
+def register(app: Flask, parts: Parts, registry: Registry) -> None:
+    """The one route that costs money."""
+    waiting = waiting_of(app, parts)
+
+    @registry.route(
+        app,
+        "POST",
+        "/v1/jobs",
+        scope=Scope.SUBMIT,
+        summary="Submit a job",
+        body=(TextToImageJob, ImageToImageJob),
+        headers=HONOURED,
+        answers={
+            202: JobAnswer,
+            201: JobAnswer,
+            400: None,
+            409: None,
+            410: None,
+            413: None,
+            415: None,
+            422: None,
+            429: None,
+        },
+    )
+    def post_job() -> ResponseReturnValue:
+        """On record before the provider hears of it. 201 when the job ended within the wait asked for, else 202."""
+        wait_s = reading.preferred_wait_s()
+        body = reading.json_body()
+        asked = _job_request(parts, job_of(body))
+        accepted = _accept(parts, asked, _idempotency_of(body), caller())
+        return _answer(parts, waiting, accepted, wait_s)
+
+
+def _job_request(parts: Parts, asked: TextToImageJob | ImageToImageJob) -> JobRequest:
+    return JobRequest(
+        provider=asked.provider,
+        model=asked.model,
+        input=normalised_input(asked.input),
+        timeout_s=asked.timeout_s or parts.settings.job_timeout_s,
+        reference=asked.reference,
+        webhook=asked.webhook,
+        webhook_events=None if asked.webhook_events is None else [event.value for event in asked.webhook_events],
+        metadata=asked.metadata,
+        tags=tuple(asked.tags),
+        priority=asked.priority,
+    )
+
+
+def _idempotency_of(body: Any) -> Idempotency | None:
+    """The digest is of the JSON's meaning: spacing and the order of members do not matter."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        detail = f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters."
+        raise InvalidField(detail, pointer="/Idempotency-Key")
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return Idempotency(key, hashlib.sha256(f"POST /v1/jobs\n{canonical}".encode()).hexdigest())
+
+
+def _accept(parts: Parts, asked: JobRequest, idempotency: Idempotency | None, who: Caller) -> Accepted:
+    return accept(
+        parts.store,
+        asked,
+        client_id=who.client_id,
+        key_id=who.key_id,
+        idempotency_key=idempotency,
+        location_for=lambda track_id: job_url(track_id, parts.settings.public_url),
+        max_queued=parts.settings.max_queued,
+        now=datetime.now(UTC),
+    )
+
+
+def _answer(parts: Parts, waiting: Waiting, accepted: Accepted, wait_s: int | None) -> ResponseReturnValue:
+    headers = {"Location": accepted.location}
+    status = accepted.status_code
+    if wait_s is not None:
+        wait_s = min(wait_s, parts.settings.wait_max_s)
+        try:
+            ended = waiting.wait_until(lambda: _has_ended(parts, accepted.track_id), [accepted.track_id], wait_s)
+        except TooManyWaiters:
+            ended = False
+        else:
+            headers["Preference-Applied"] = f"wait={wait_s}"
+        if ended and not accepted.replayed:
+            status = 201
+            _remember(parts, status)
+    if accepted.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if status == 202:
+        headers["Retry-After"] = str(LOOK_AGAIN_AFTER_S)
+    return job_response(parts, accepted.track_id, status, headers)
+
+
+def _remember(parts: Parts, status: int) -> None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None:
+        remember_status(parts.store, client_id=caller().client_id, key=key, status_code=status)
+
+
+def _has_ended(parts: Parts, track_id: str) -> bool:
+    with parts.store.reading() as connection:
+        found = reads.states_of(connection, [track_id]).get(track_id)
+    return found is None or found[0] in TERMINAL

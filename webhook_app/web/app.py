@@ -1,0 +1,51 @@
+"""The Flask application: what every request and every answer goes through, and which pages there are."""
+
+import re
+
+from flask import Flask, Response, g, request
+
+from webhook_app.domain.ids import new_id
+from webhook_app.web import api, callbacks, errors, health, images, openapi, pages
+from webhook_app.web.auth import Authenticator
+from webhook_app.web.registry import Registry
+from webhook_app.wiring import Parts
+
+PAGES = (api, openapi, callbacks, images, health, pages)
+LARGEST_BODY = 1024 * 1024
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(parts: Parts) -> Flask:
+    """The web process's application. It needs no database to be made."""
+    app = Flask("webhook_app.web", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.url_map.strict_slashes = True
+    authenticator = Authenticator(parts.store, parts.settings.bootstrap_api_key)
+    registry = Registry(authenticator.guard)
+    app.extensions["authenticator"] = authenticator
+    app.extensions["registry"] = registry
+    app.before_request(_name_request)
+    app.after_request(_finish)
+    errors.install(app)
+    for page in PAGES:
+        page.register(app, parts, registry)
+    return app
+
+
+def _name_request() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else new_id("req")
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = errors.request_id()
+    for name, value in SAFE_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

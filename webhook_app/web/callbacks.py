@@ -1,0 +1,91 @@
+"""The provider's door: `POST /callbacks/{provider}/{track_id}/{token}`. The token decides, before anything is read."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from webhook_app.domain.errors import NotFound, TooLarge
+from webhook_app.domain.ids import is_track_id
+from webhook_app.flows.receive import Arrival, keep_raw, receive, without_secrets
+from webhook_app.web.batcher import Batcher
+from webhook_app.web.registry import Registry
+from webhook_app.web.respond import json_response
+from webhook_app.web.waiting import wakeups_of
+from webhook_app.wiring import Parts, policy
+
+LARGEST_BODY = 1 << 20
+LONGEST_HEADER = 500
+# What tells who sent it, and when; the rest may hold somebody's credentials.
+KEPT_HEADERS = ("Content-Type", "Content-Length", "User-Agent", "Date", "X-Forwarded-For")
+FAILED = "the callback could not be applied when it came"
+
+
+def register(app: Flask, parts: Parts, registry: Registry) -> None:
+    """The route, with a batcher of its own in `app.extensions["batcher"]`."""
+    batcher = app.extensions["batcher"] = make_batcher(app, parts)
+
+    @registry.route(
+        app,
+        "POST",
+        "/callbacks/<provider>/<track_id>/<token>",
+        scope=None,
+        summary="Take a provider's callback",
+        body="application/json",
+        answers={200: "application/json", 404: None, 405: None, 413: None, 503: None},
+    )
+    def take_callback(provider: str, track_id: str, token: str) -> ResponseReturnValue:
+        """Answers 200 whenever the callback is on record: the first, a double, a late one, an unreadable one. The
+        address is the credential; a wrong one is a 404 like any other."""
+        attempt = parts.tokens.check_callback(provider, track_id, token)
+        if attempt is None or provider not in parts.providers or not is_track_id(track_id):
+            raise NotFound("There is nothing at this address.")
+        body = without_secrets(_body(), parts.providers[provider])
+        batcher.put(_arrival(provider, track_id, attempt, body))
+        return json_response({"status": "ok"})
+
+
+def make_batcher(app: Flask, parts: Parts) -> Batcher:
+    """A batcher into this installation's database that wakes this process's waiters after each commit."""
+    rules = policy(parts)
+    wakeups = wakeups_of(app, parts)
+
+    def receive_now(arrivals: Sequence[Arrival]) -> None:
+        receive(parts.store, arrivals, parts.providers, datetime.now(UTC), rules)
+
+    def keep(arrival: Arrival) -> None:
+        keep_raw(parts.store, arrival, problem=FAILED)
+
+    def committed(track_ids: Collection[str]) -> None:
+        wakeups.notify(track_ids)
+
+    return Batcher(receive_now, keep, committed)
+
+
+def _arrival(provider: str, track_id: str, attempt: int, body: bytes) -> Arrival:
+    return Arrival(
+        provider=provider,
+        track_id=track_id,
+        attempt=attempt,
+        body=body,
+        content_type=request.content_type,
+        headers={
+            name.lower(): request.headers[name][:LONGEST_HEADER] for name in KEPT_HEADERS if name in request.headers
+        },
+        remote_addr=request.remote_addr,
+        received_at=datetime.now(UTC),
+    )
+
+
+def _body() -> bytes:
+    """The raw body. A chunked one has no length to look at beforehand, so the reading itself is capped."""
+    request.max_content_length = LARGEST_BODY + 1
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise TooLarge("A callback may have 1 MiB.") from None
+    if len(body) > LARGEST_BODY:
+        raise TooLarge("A callback may have 1 MiB.")
+    return body

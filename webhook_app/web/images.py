@@ -1,0 +1,202 @@
+"""The pictures themselves, at addresses that last: our copy, and until there is one a redirect to the provider's."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
+from webhook_app.domain.errors import (
+    ArchiveUnavailable,
+    Erased,
+    Gone,
+    ImageNotReady,
+    InvalidField,
+    NotFound,
+    StorageError,
+)
+from webhook_app.domain.job import TERMINAL, ImageStatus, Scope, Status
+from webhook_app.domain.keys import blob_key, thumbnail_key
+from webhook_app.domain.outcome import Witness
+from webhook_app.store import reads
+from webhook_app.web import auth
+from webhook_app.web.auth import Authenticator, Caller
+from webhook_app.web.ranges import Unsatisfiable, window
+from webhook_app.web.registry import Registry
+from webhook_app.wiring import Parts
+
+IMAGE_ID = re.compile(r"img_[a-z2-7]{26}")
+SIZES = ("128", "256", "512")
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+THUMBNAIL_TYPE = "image/webp"
+RETRY_AFTER_S = 5
+# What the provider told us over our own connection may be shown wherever it lies.
+BELIEVED = frozenset({Witness.SUBMIT.value, Witness.POLL.value})
+CONTROL = re.compile(r"[\x00-\x20\x7f]")
+YEAR_S = 31_536_000
+
+
+class ImageQuery(BaseModel):
+    size: int | None = Field(
+        None, description="128, 256 or 512: a WebP thumbnail with so many pixels on its longer side."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """An object of the archive as it is served."""
+
+    key: str
+    etag: str
+    content_type: str
+    filename: str
+    size: int
+
+
+def register(app: Flask, parts: Parts, registry: Registry) -> None:
+    """The route; who may call it is `IMAGE_ACCESS`'s affair, so that the route itself is public."""
+    authenticator: Authenticator = app.extensions["authenticator"]
+    by_key = parts.settings.image_access == "key"
+
+    @registry.route(
+        app,
+        "GET",
+        "/images/<image_id>.<ext>",
+        scope=None,
+        summary="A picture",
+        query=ImageQuery,
+        headers={"If-None-Match": "The ETag at hand: 304 when it is still right.", "Range": "One range of bytes."},
+        answers={200: "image/*", 206: "image/*", 302: None, 304: None, 404: None, 410: None, 416: None, 503: None},
+    )
+    def get_image(image_id: str, ext: str) -> ResponseReturnValue:
+        """Our copy once it is archived, before that a redirect to the provider's. The address never changes; its
+        extension is decoration."""
+        size = _asked_size()
+        caller = _reader(authenticator) if by_key else None
+        image = _image(parts, image_id, caller)
+        if image["status"] == ImageStatus.ARCHIVED:
+            return _serve(parts, _copy(parts, image, size), private=by_key)
+        return _not_archived(parts, image)
+
+
+def _asked_size() -> int | None:
+    size = request.args.get("size")
+    if size is not None and size not in SIZES:
+        raise InvalidField(f"size must be one of {', '.join(SIZES)}.", pointer="/size")
+    return None if size is None else int(size)
+
+
+def _reader(authenticator: Authenticator) -> Caller:
+    authenticator.guard(Scope.READ)
+    return auth.caller()
+
+
+def _image(parts: Parts, image_id: str, caller: Caller | None) -> dict[str, Any]:
+    """The picture's row, if there is something to show of it."""
+    image = None
+    if IMAGE_ID.fullmatch(image_id):
+        with parts.store.reading() as connection:
+            image = reads.image(connection, image_id)
+    if image is None or (caller is not None and caller.sees not in (None, image["client_id"])):
+        raise NotFound("There is no such picture.")
+    if image["erased_at"] is not None or image["status"] == ImageStatus.ERASED:
+        raise Erased("This picture was erased.")
+    if image["status"] == ImageStatus.LOST or image["blob_state"] == "deleting":
+        raise Gone("This picture could not be kept.")
+    return image
+
+
+def _not_archived(parts: Parts, image: dict[str, Any]) -> Response:
+    status = Status(image["job_status"])
+    if status is not Status.SUCCEEDED:
+        # An ended job may still succeed by late evidence, but nobody should wait for it.
+        wait_s = None if status in TERMINAL else RETRY_AFTER_S
+        raise ImageNotReady(f"The job is {status.value}.", retry_after_s=wait_s)
+    source = _showable_source(parts, image)
+    if source is None:
+        raise ArchiveUnavailable("The picture is not in the archive yet.", retry_after_s=RETRY_AFTER_S)
+    return Response(status=302, headers={"Location": source, "Cache-Control": "no-store"})
+
+
+def _showable_source(parts: Parts, image: dict[str, Any]) -> str | None:
+    """The provider's address, where anyone may be sent there: public pictures only, and never to an unknown host that
+    only a callback named."""
+    if parts.settings.image_access != "public":
+        return None
+    for source in image["sources"]:
+        if not source.startswith(("https://", "http://")) or CONTROL.search(source):
+            continue
+        if urlsplit(source).path.endswith(".base64"):
+            continue
+        if parts.fetcher.host_known(source) or image["source_witness"] in BELIEVED:
+            return str(source)
+    return None
+
+
+def _copy(parts: Parts, image: dict[str, Any], size: int | None) -> Copy:
+    sha256, content_type = image["sha256"], image["content_type"]
+    name = f"{image['track_id']}-{image['index']}"
+    if size is None:
+        extension = EXTENSIONS.get(content_type, "bin")
+        kind = content_type if content_type in EXTENSIONS else "application/octet-stream"
+        return Copy(blob_key(sha256), sha256, kind, f"{name}.{extension}", image["bytes"])
+    key = thumbnail_key(sha256, size)
+    return Copy(key, f"{sha256}-{size}", THUMBNAIL_TYPE, f"{name}-{size}.webp", _length(parts, key))
+
+
+def _length(parts: Parts, key: str) -> int:
+    try:
+        length = parts.storage.size(key)
+    except StorageError as error:
+        raise ArchiveUnavailable("The picture cannot be read now.", retry_after_s=RETRY_AFTER_S) from error
+    if length is None:
+        raise ArchiveUnavailable("There is no thumbnail of this size yet.", retry_after_s=RETRY_AFTER_S)
+    return length
+
+
+def _serve(parts: Parts, copy: Copy, *, private: bool) -> Response:
+    """The copy, or the part of it that is asked for. A HEAD reads nothing, and knows no ranges."""
+    response = Response(content_type=copy.content_type, direct_passthrough=True)
+    response.set_etag(copy.etag)
+    response.headers["Cache-Control"] = f"{'private' if private else 'public'}, max-age={YEAR_S}, immutable"
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Content-Disposition"] = f'inline; filename="{copy.filename}"'
+    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    if request.if_none_match.contains_weak(copy.etag):
+        response.status_code = 304
+        return response
+    start, length = _part(copy, response)
+    response.content_length = length
+    if request.method != "HEAD":
+        response.response = _bytes(parts, copy.key, start, length)
+    return response
+
+
+def _part(copy: Copy, response: Response) -> tuple[int, int]:
+    wanted = request.headers.get("If-Range")
+    whole = request.method == "HEAD" or (wanted is not None and wanted.strip() != f'"{copy.etag}"')
+    try:
+        part = None if whole else window(request.headers.get("Range"), copy.size)
+    except Unsatisfiable:
+        raise RequestedRangeNotSatisfiable(copy.size) from None
+    if part is None:
+        return 0, copy.size
+    response.status_code = 206
+    response.headers["Content-Range"] = part.content_range
+    return part.start, part.length
+
+
+def _bytes(parts: Parts, key: str, start: int, length: int) -> Iterator[bytes]:
+    """The chunks. The first is read here and now, so that a missing file is an answer and not a cut connection."""
+    try:
+        chunks = iter(parts.storage.read(key, start, length))
+        first = next(chunks, b"")
+    except StorageError as error:
+        raise ArchiveUnavailable("The picture cannot be read now.", retry_after_s=RETRY_AFTER_S) from error
+    return chain((first,), chunks)

@@ -1,0 +1,55 @@
+"""From the database to an answer: jobs that a caller may see, shown with all that belongs to them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response
+from sqlalchemy import Connection
+
+from webhook_app.domain.errors import Erased, NotFound
+from webhook_app.domain.ids import is_track_id
+from webhook_app.store import reads
+from webhook_app.web import representations
+from webhook_app.web.auth import caller
+from webhook_app.web.respond import json_response
+from webhook_app.wiring import Parts
+
+NO_SUCH_JOB = "There is no such job."
+
+
+def own_job(connection: Connection, track_id: str) -> dict[str, Any]:
+    """The caller's job. Raises `NotFound` (another client's job is one) and `Erased`."""
+    row = reads.job(connection, track_id, caller().sees) if is_track_id(track_id) else None
+    if row is None:
+        raise NotFound(NO_SUCH_JOB)
+    if row["erased_at"] is not None:
+        raise Erased("This job has been erased.")
+    return row
+
+
+def shown_jobs(connection: Connection, rows: Sequence[dict[str, Any]], *, public_url: str) -> list[dict[str, Any]]:
+    """The jobs as answers show them, in the same order: four queries however many they are."""
+    images = reads.images_of(connection, [row["track_id"] for row in rows])
+    due = reads.next_action_at(connection, rows)
+    places = reads.queue_positions(connection, rows)
+    return [
+        representations.job(
+            row,
+            images[row["track_id"]],
+            public_url=public_url,
+            next_action_at=due.get(row["track_id"]),
+            queue_position=places.get(row["track_id"]),
+        )
+        for row in rows
+    ]
+
+
+def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """The caller's job as it is now, with its ETag."""
+    with parts.store.reading() as connection:
+        row = own_job(connection, track_id)
+        shown = shown_jobs(connection, [row], public_url=parts.settings.public_url)[0]
+    response = json_response(shown, status, headers)
+    response.set_etag(representations.etag(row))
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
