@@ -1,0 +1,1 @@
+"""The worker: its loop, its crews, its ticks over a real database, and how it ends."""

@@ -1,0 +1,128 @@
+"""What a worker does at each tick: one batch of one flow. Waiting, waking and failures are the loop's."""
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+
+from webhook_app import wiring
+from webhook_app.flows import archive, reconcile, seal, submit
+from webhook_app.flows.receive import apply_stored
+from webhook_app.wiring import MODELSLAB, Parts
+from webhook_app.worker.crew import Crew
+from webhook_app.worker.loop import Ticking
+
+FETCHERS = 4
+POLLERS = 2
+BATCH = 100
+POLLS_AT_ONCE = 5
+SWEEP_S = 1.0
+SEAL_REST_S = 0.02
+WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
+HEARTBEAT_S = 10.0
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_owner() -> str:
+    """A name for this worker's leases, never used twice."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class Ticks:
+    """The ticks of one worker over its parts. `stopping` ends claims; work in hand goes on."""
+
+    def __init__(self, parts: Parts, *, owner: str) -> None:
+        self.parts, self.owner = parts, owner
+        self.policy = wiring.policy(parts)
+        self.send_wake, self.archive_wake, self.seal_wake = threading.Event(), threading.Event(), threading.Event()
+        self.senders = Crew("send", parts.settings.worker_threads, when_free=self.send_wake.set)
+        self.fetchers = Crew("fetch", FETCHERS, when_free=self.archive_wake.set)
+
+    def all(self) -> list[Ticking]:
+        """Every loop of a worker but the heartbeat. Without a key nothing is submitted."""
+        sending = [Ticking("send", self.send, SWEEP_S, rest_s=WOKEN_REST_S, wake=self.send_wake)]
+        return [
+            *(sending if self.parts.settings.modelslab_api_key else []),
+            Ticking("archive", self.archive, SWEEP_S / 2, rest_s=WOKEN_REST_S, wake=self.archive_wake),
+            Ticking("seal", self.seal, SWEEP_S, rest_s=SEAL_REST_S, wake=self.seal_wake),
+            Ticking("stored", self.stored, SWEEP_S),
+            Ticking("expire", self.expire, SWEEP_S),
+            *(Ticking(f"poll-{n}", self.poll, SWEEP_S) for n in range(POLLERS)),
+        ]
+
+    def heartbeat(self) -> Ticking:
+        """Keeps the leases; runs until the work in hand is finished."""
+        return Ticking("heartbeat", self.renew, HEARTBEAT_S, backoff_most_s=2.0)
+
+    def wake(self, _track_ids: Iterable[str] | None) -> None:
+        """Something was committed: look at once."""
+        self.seal_wake.set()
+        self.send_wake.set()
+        self.archive_wake.set()
+
+    def send(self) -> int:
+        """Claim as many jobs as there are free senders, and hand them over."""
+        free = self.senders.free
+        if not free:
+            return 0
+        store, provider = self.parts.store, self.parts.providers[MODELSLAB]
+        claims = submit.claim(store, provider=MODELSLAB, owner=self.owner, limit=free, policy=self.policy, now=clock())
+        where = partial(wiring.callback_url, self.parts)
+        send = partial(
+            submit.send, store, provider, owner=self.owner, callback_url=where, policy=self.policy, clock=clock
+        )
+        for claim in claims:
+            self.senders.do(partial(send, claim))
+        return len(claims)
+
+    def archive(self) -> int:
+        """Claim as many pictures as there are free fetchers, the most urgent first."""
+        free = self.fetchers.free
+        if not free:
+            return 0
+        parts = self.parts
+        claims = archive.claim_images(parts.store, owner=self.owner, limit=free, policy=self.policy, now=clock())
+        copy = partial(
+            archive.archive_one,
+            parts.store,
+            fetcher=parts.fetcher,
+            inspector=parts.inspector,
+            storage=parts.storage,
+            clock=clock,
+        )
+        for claim in claims:
+            self.fetchers.do(partial(copy, claim=claim))
+        return len(claims)
+
+    def seal(self) -> int:
+        return seal.seal(self.parts.store)
+
+    def stored(self) -> int:
+        return apply_stored(self.parts.store, self.parts.providers, limit=BATCH, policy=self.policy, now=clock())
+
+    def expire(self) -> int:
+        return reconcile.expire(self.parts.store, policy=self.policy, now=clock())
+
+    def poll(self) -> int:
+        return reconcile.poll_due(
+            self.parts.store, self.parts.providers, limit=POLLS_AT_ONCE, policy=self.policy, clock=clock
+        )
+
+    def renew(self) -> int:
+        """Returns 0 always: however many leases there are, the next renewal is a heartbeat later."""
+        submit.renew(self.parts.store, owner=self.owner, now=clock())
+        return 0
+
+    def give_back(self) -> None:
+        """Hand what has not begun to the other workers."""
+        submit.give_back(self.parts.store, owner=self.owner, now=clock())
+
+    def give_back_pictures(self) -> None:
+        """Hand the pictures that were not finished to the other workers."""
+        archive.give_back(self.parts.store, owner=self.owner)
