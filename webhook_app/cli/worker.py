@@ -1,0 +1,55 @@
+"""`worker`: the clock's door. Submits, polls, archives, numbers the log."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from webhook_app.cli.exits import Exit, Stop
+from webhook_app.cli.output import output_option, say
+from webhook_app.cli.start import database_fits, settings_and_logs, stop_on_signals, warn_of_sqlite
+from webhook_app.domain.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from webhook_app.settings import Settings
+
+DATABASE_AGAIN_S = 2.0
+
+
+@click.command()
+@output_option
+def worker(output: str) -> None:
+    """Send jobs to the provider, ask about silent ones, copy pictures, number the log.
+
+    Any number of workers on PostgreSQL; one on SQLite, a second one ends with 5.
+    """
+    from webhook_app.wiring import build
+    from webhook_app.worker.service import SecondWorker, announce_key, only_worker, work
+
+    settings = settings_and_logs()
+    answers = _database_answers(settings)
+    warn_of_sqlite(settings)
+    if not settings.callbacks_possible:
+        say(f"WARNING: {settings.callback_base_url} is not https: no callbacks, the provider is polled alone")
+    stop = stop_on_signals()
+    while not answers:
+        if stop.wait(DATABASE_AGAIN_S):
+            return
+        answers = _database_answers(settings)
+    try:
+        with only_worker(settings.sqlite_path):
+            parts = build(settings)
+            if not announce_key(parts):
+                say("MODELSLAB_API_KEY is not set: the provider is paused, jobs are taken and wait")
+            work(parts, stop)
+    except SecondWorker as error:
+        raise Stop(Exit.CONFLICT, str(error)) from error
+
+
+def _database_answers(settings: "Settings") -> bool:
+    """False while the database is away; one that does not fit ends the program."""
+    try:
+        database_fits(settings)
+    except DatabaseUnavailable as error:
+        say(f"{error.detail} Trying again.")
+        return False
+    return True
