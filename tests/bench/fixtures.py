@@ -1,0 +1,98 @@
+"""Jobs that wait for their callbacks, and the callbacks that they wait for."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, insert, select
+
+from webhook_app.domain.ids import new_id, new_track_id
+from webhook_app.domain.tokens import Tokens
+from webhook_app.store.engine import Store
+from webhook_app.store.keys import ensure_client
+from webhook_app.store.tables import Attempt, Callback, EventRow, Image, Job
+
+PICTURE = "https://pub-3626123a908346a7a8be8d9295f44e26.r2.dev/generations"
+
+
+def _job(track_id: str, client_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "track_id": track_id,
+        "client_id": client_id,
+        "created_by": "key_bench",
+        "provider": "modelslab",
+        "model": "flux/text2img",
+        "input": {"prompt": "a lighthouse at dawn, film grain", "width": 768, "height": 1024, "samples": 1, "seed": 7},
+        "seed": 7,
+        "samples": 1,
+        "job_metadata": {},
+        "tags": [],
+        "priority": 0,
+        "timeout_s": 900,
+        "status": "processing",
+        "attempt": 1,
+        "spent": 1,
+        "waiting_for": "callback",
+        "provider_meta": {},
+        "archive_status": "none",
+        "flags": [],
+        "created_at": now,
+        "submitted_at": now,
+        "deadline_at": now + timedelta(seconds=900),
+    }
+
+
+def make_jobs(store: Store, count: int) -> list[str]:
+    """Insert jobs that were submitted and wait for their callback; returns their track_ids."""
+    now = datetime.now(UTC)
+    ids = [new_track_id() for _ in range(count)]
+    with store.writing() as connection:
+        client_id = ensure_client(connection, client_id=new_id("cli"), name="bench", now=now)
+        connection.execute(insert(Job), [_job(track_id, client_id, now) for track_id in ids])
+        sent = {"n": 1, "sends": 1, "evidence": "running", "sent_at": now, "provider_job_id": "1"}
+        connection.execute(insert(Attempt), [sent | {"track_id": track_id} for track_id in ids])
+        picture = {"index": 0, "status": "pending", "sources": [], "flags": []}
+        rows = [picture | {"track_id": track_id, "image_id": new_id("img")} for track_id in ids]
+        connection.execute(insert(Image), rows)
+    return ids
+
+
+def callback_for(track_id: str, number: int) -> str:
+    """A success as the provider sends it, a fresh body for every job."""
+    output = f"{PICTURE}/{track_id}-0.png"
+    meta = {"model_id": "flux", "seed": 2611448049 + number, "width": 768, "height": 1024, "id": str(number)}
+    return json.dumps(
+        {
+            "status": "success",
+            "id": number,
+            "track_id": track_id,
+            "output": [output],
+            "proxy_links": [
+                output.replace("pub-3626123a908346a7a8be8d9295f44e26.r2.dev", "cdn2.stablediffusionapi.com")
+            ],
+            "generationTime": 3.41,
+            "nsfw_content_detected": False,
+            "webhook_status": "",
+            "meta": meta,
+        }
+    )
+
+
+def path_for(tokens: Tokens, track_id: str) -> str:
+    """Where the provider would call back."""
+    return f"/callbacks/modelslab/{track_id}/{tokens.callback('modelslab', track_id, 1)}"
+
+
+def unsealed(store: Store) -> int:
+    """The sealer's lag in events."""
+    with store.reading() as connection:
+        return int(connection.scalar(select(func.count()).where(EventRow.seq.is_(None))) or 0)
+
+
+def check(store: Store, ids: list[str]) -> None:
+    """Every job moved exactly once, and every callback is on record."""
+    with store.reading() as connection:
+        moved = connection.scalar(select(func.count()).where(Job.status == "succeeded", Job.version == 2))
+        kept = connection.scalar(select(func.count()).where(Callback.verdict == "applied", Callback.times_seen == 1))
+    if (moved, kept) != (len(ids), len(ids)):
+        raise SystemExit(f"the benchmark lost something: {len(ids)} callbacks, {kept} on record, {moved} jobs moved")

@@ -1,0 +1,1 @@
+"""Whole installations as processes: gunicorn, worker and emulator, on both databases."""
