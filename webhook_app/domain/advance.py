@@ -31,7 +31,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """The part of a job that decides. `attempt` is the newest attempt's number, `spent` how many count against the limit."""
+    """The part of a job that decides. `attempt` is the newest attempt's number, `spent` how many count against the
+    limit."""
 
     status: Status
     attempt: int
@@ -49,8 +50,8 @@ class AttemptState:
 @dataclass(frozen=True, slots=True)
 class Move:
     """The consequence. `to` None leaves the status; `error` is the job's error from now on (None: unchanged, or cleared
-    by a success); `evidence` and `attempt_error` are the attempt's. `spent_change` corrects the job's `spent`: an attempt
-    with which the provider did nothing does not count."""
+    by a success); `evidence` and `attempt_error` are the attempt's. `spent_change` corrects the job's `spent`: an
+    attempt with which the provider did nothing does not count."""
 
     verdict: Verdict
     evidence: Evidence
@@ -94,7 +95,8 @@ def advance(job: JobState, attempt: AttemptState, outcome: Outcome | NotSent) ->
     if evidence is Evidence.SUCCESS:
         if job.status is Status.SUCCEEDED:
             return Move(Verdict.LATE, evidence, attempt_error)
-        return Move(Verdict.APPLIED, evidence, attempt_error, Status.SUCCEEDED, None, _spent_change(job, attempt, evidence))
+        change = _spent_change(job, attempt, evidence)
+        return Move(Verdict.APPLIED, evidence, attempt_error, Status.SUCCEEDED, None, change)
     if attempt.n < job.attempt:
         return Move(Verdict.OVERTAKEN, evidence, attempt_error)
     change = _spent_change(job, attempt, evidence)
@@ -103,8 +105,8 @@ def advance(job: JobState, attempt: AttemptState, outcome: Outcome | NotSent) ->
 
 
 def _spent_change(job: JobState, attempt: AttemptState, evidence: Evidence) -> int:
-    """Whether this report makes the newest attempt count, or stop to count. Of an older one that was settled when the next
-    one went out, and of a finished job nothing depends on it any more."""
+    """Whether this report makes the newest attempt count, or stop to count. Of an older one that was settled when the
+    next one went out, and of a finished job nothing depends on it any more."""
     if attempt.n < job.attempt or job.status in TERMINAL:
         return 0
     change = (attempt.evidence in RESENDABLE) - (evidence in RESENDABLE)

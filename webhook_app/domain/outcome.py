@@ -1,4 +1,5 @@
-"""What a provider says about a job, in our words, whichever of the three witnesses (submit answer, callback, poll) said it.
+"""What a provider says about a job, in our words, whichever of the three witnesses (submit answer, callback, poll) said
+it.
 
 An adapter reads foreign JSON into one of these values; `domain.advance` decides what they mean for a job.
 """
@@ -71,7 +72,8 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """No room now (429, "Rate limit exceeded"): costs no attempt. `retry_after_s` is None where the provider names no time."""
+    """No room now (429, "Rate limit exceeded"): costs no attempt. `retry_after_s` is None where the provider names no
+    time."""
 
     message: str
     retry_after_s: float | None = None
@@ -90,7 +92,8 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """The provider may have taken the request: reset, time-out, cut or unreadable answer. Never folded into a failure."""
+    """The provider may have taken the request: reset, time-out, cut or unreadable answer. Never folded into a
+    failure."""
 
     reason: str
 

@@ -1,4 +1,5 @@
-"""When things are due: first polls, back-off, deadlines. Spans are timedeltas; `jitter` is a number in [0, 1) from the door."""
+"""When things are due: first polls, back-off, deadlines. Spans are timedeltas; `jitter` is a number in [0, 1) from the
+door."""
 
 from datetime import timedelta
 
@@ -39,7 +40,8 @@ def late_look_after(age: timedelta) -> timedelta | None:
 
 
 def backoff(tries: int, *, jitter: float, first_s: float = 1.0, most_s: float = 60.0) -> timedelta:
-    """Exponential with full jitter on the upper half: between half and all of `first_s * 2**tries`, at most `most_s`."""
+    """Exponential with full jitter on the upper half: between half and all of `first_s * 2**tries`, at most
+    `most_s`."""
     span = min(first_s * 2 ** min(tries, 20), most_s)
     return timedelta(seconds=span * (0.5 + jitter / 2))
 
@@ -55,5 +57,6 @@ def _sane(eta_s: float | None) -> float:
 
 
 def fetch_backoff(fetches: int, *, jitter: float) -> timedelta:
-    """Fresh picture URLs fail in three of ten cases and come good within seconds: quick at first, then up to 10 minutes."""
+    """Fresh picture URLs fail in three of ten cases and come good within seconds: quick at first, then up to 10
+    minutes."""
     return backoff(fetches, jitter=jitter, first_s=2.0, most_s=600.0)

@@ -1,4 +1,5 @@
-"""Capabilities made from `SECRET_KEY`: callback tokens and signed URLs. Keys are derived per purpose (HKDF, RFC 5869)."""
+"""Capabilities made from `SECRET_KEY`: callback tokens and signed URLs. Keys are derived per purpose (HKDF, RFC
+5869)."""
 
 import base64
 import hashlib
@@ -20,7 +21,8 @@ def _encode(raw: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Makes and checks tokens. The first of `secrets` signs, all of them are accepted: so they rotate in two deploys."""
+    """Makes and checks tokens. The first of `secrets` signs, all of them are accepted: so they rotate in two
+    deploys."""
 
     secrets: tuple[str, ...] = field(repr=False)
 

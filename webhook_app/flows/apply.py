@@ -1,4 +1,5 @@
-"""The one door for what a provider says, whoever heard it: lock the jobs, decide each, write with one statement a table.
+"""The one door for what a provider says, whoever heard it: lock the jobs, decide each, write with one statement a
+table.
 
 It is total and idempotent, and works on a batch. The caller owns the transaction.
 """

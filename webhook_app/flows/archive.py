@@ -1,4 +1,5 @@
-"""Copying pictures to a place that lasts: claim, fetch, inspect, put, record. No transaction is open while bytes move."""
+"""Copying pictures to a place that lasts: claim, fetch, inspect, put, record. No transaction is open while bytes
+move."""
 
 import random
 import tempfile
@@ -81,7 +82,8 @@ def archive_one(
     claim: ImageClaim,
     clock: Callable[[], datetime],
 ) -> None:
-    """Fetch, inspect, store and record one picture. A failure is recorded with the next try, or as the picture's loss."""
+    """Fetch, inspect, store and record one picture. A failure is recorded with the next try, or as the picture's
+    loss."""
     if not claim.sources:
         _record(store, claim, _wait_for_leave(claim, clock()), clock())
         return
@@ -102,8 +104,9 @@ def archive_one(
 def _fetch_first(
     fetcher: Fetcher, inspector: Inspector, claim: ImageClaim, folder: Path, clock: Callable[[], datetime]
 ) -> tuple[str, Inspected]:
-    """The first source that gives a picture, beginning with another one at each try. One that answered for good makes way
-    for the next at once; one that may come good ends the try. Only when all answered for good is that the answer."""
+    """The first source that gives a picture, beginning with another one at each try. One that answered for good makes
+    way for the next at once; one that may come good ends the try. Only when all answered for good is that the
+    answer."""
     until, last = clock() + FETCH_LEASE / 2, FetchError("no_source")
     for n in range(len(claim.sources)):
         source = claim.sources[(claim.fetches + n) % len(claim.sources)]

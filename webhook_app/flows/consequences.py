@@ -191,7 +191,8 @@ def _merge_pictures(
     policy: Policy,
     now: datetime,
 ) -> bool:
-    """Give the pictures their sources, by index; what the job did not ask for is ignored. True when anything changed."""
+    """Give the pictures their sources, by index; what the job did not ask for is ignored. True when anything
+    changed."""
     by_index = {picture.index: picture.sources for picture in outcome.pictures if picture.sources}
     changed = False
     for index, image in ledger.images[job["track_id"]].items():

@@ -1,4 +1,5 @@
-"""Pausing a provider for everyone: no room (429), or a refusal that concerns every job (key, credit). Costs no attempt."""
+"""Pausing a provider for everyone: no room (429), or a refusal that concerns every job (key, credit). Costs no
+attempt."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -9,9 +9,9 @@ from webhook_app.domain.job import OnUnconfirmed
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`attempts_allowed` counts submits that the provider took; `confirm_after` is how long an unconfirmed one waits for
-    evidence; `max_in_flight` is the number of slots; `host_known` says whether a picture's URL that only a callback named
-    may be fetched."""
+    """`attempts_allowed` counts submits that the provider took; `confirm_after` is how long an unconfirmed one waits
+    for evidence; `max_in_flight` is the number of slots; `host_known` says whether a picture's URL that only a callback
+    named may be fetched."""
 
     attempts_allowed: int
     confirm_after: timedelta

@@ -87,8 +87,8 @@ def keep_raw(store: Store, arrival: Arrival, *, problem: str) -> None:
 
 
 def apply_stored(store: Store, providers: Mapping[str, Provider], *, limit: int, policy: Policy, now: datetime) -> int:
-    """Apply callbacks that were kept raw, at most `limit`. Returns how many. One that fails raises, and has been put off
-    before, so that it does not hold up the others."""
+    """Apply callbacks that were kept raw, at most `limit`. Returns how many. One that fails raises, and has been put
+    off before, so that it does not hold up the others."""
     for done in range(limit):
         with store.writing() as connection:
             row = callbacks.claim_unapplied(connection, put_off_until=now + APPLY_AGAIN_AFTER, now=now)

@@ -72,7 +72,8 @@ def send(
     policy: Policy,
     clock: Callable[[], datetime],
 ) -> None:
-    """Submit one claimed job and record the answer. Does nothing when the lease is gone. May take as long as the provider."""
+    """Submit one claimed job and record the answer. Does nothing when the lease is gone. May take as long as the
+    provider."""
     sending = _begin(store, claim, owner, clock())
     if sending is None:
         return
@@ -81,8 +82,8 @@ def send(
 
 
 def renew(store: Store, *, owner: str, now: datetime) -> int:
-    """Keep the leases of what this worker is sending; every 10 s. Returns how many there are. A sender that has died in a
-    living worker is given up as well, once its submit must be over."""
+    """Keep the leases of what this worker is sending; every 10 s. Returns how many there are. A sender that has died in
+    a living worker is given up as well, once its submit must be over."""
     sent_after = now - 2 * schedule.SUBMIT_TIMEOUT
     with store.writing() as connection:
         return jobs.renew(connection, owner=owner, until=now + schedule.CLAIM_LEASE, sent_after=sent_after, now=now)

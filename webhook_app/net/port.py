@@ -19,6 +19,6 @@ class Fetcher(Protocol):
         ...
 
     def fetch(self, url: str, sink: BinaryIO) -> Fetched:
-        """Download `url` into `sink`, within caps of size and total time. Every address of the name must be public (or allowed),
-        and the connection goes to the address that was checked. Raises `domain.errors.FetchError`."""
+        """Download `url` into `sink`, within caps of size and total time. Every address of the name must be public (or
+        allowed), and the connection goes to the address that was checked. Raises `domain.errors.FetchError`."""
         ...

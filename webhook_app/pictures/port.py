@@ -9,8 +9,9 @@ THUMBNAIL_SIZES = (128, 256, 512)
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """A whole, decodable picture. `path` holds the original bytes (decoded where they came as base64), `sha256` is theirs in hex.
-    `thumbnails` maps the longer side in pixels to a WebP file beside it; `trailing_bytes` counts what follows the picture."""
+    """A whole, decodable picture. `path` holds the original bytes (decoded where they came as base64), `sha256` is
+    theirs in hex. `thumbnails` maps the longer side in pixels to a WebP file beside it; `trailing_bytes` counts what
+    follows the picture."""
 
     path: Path
     content_type: str
@@ -24,6 +25,7 @@ class Inspected:
 
 class Inspector(Protocol):
     def inspect(self, path: Path, *, base64_text: bool) -> Inspected:
-        """Decode the file fully and make its thumbnails in the same folder. `base64_text` says that the file holds base64
-        text (a `data:image/...;base64,` prefix is allowed); it is decoded first. Raises `domain.errors.NotAPicture`."""
+        """Decode the file fully and make its thumbnails in the same folder. `base64_text` says that the file holds
+        base64 text (a `data:image/...;base64,` prefix is allowed); it is decoded first. Raises
+        `domain.errors.NotAPicture`."""
         ...

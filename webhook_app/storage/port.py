@@ -1,4 +1,5 @@
-"""What the archive asks of a store of objects. Keys are relative paths that we make ourselves (`blobs/ab/cd/<sha256>`)."""
+"""What the archive asks of a store of objects. Keys are relative paths that we make ourselves
+(`blobs/ab/cd/<sha256>`)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Protocol
 
 class Storage(Protocol):
     def put_if_absent(self, key: str, source: Path, content_type: str) -> bool:
-        """Store the file's bytes durably under `key`. True when this call made the object, False when it was there already.
-        Never shows a partial object. Raises `domain.errors.StorageError`."""
+        """Store the file's bytes durably under `key`. True when this call made the object, False when it was there
+        already. Never shows a partial object. Raises `domain.errors.StorageError`."""
         ...
 
     def size(self, key: str) -> int | None:

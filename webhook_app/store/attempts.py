@@ -77,7 +77,8 @@ def look_at(connection: Connection, track_id: str, n: int, *, now: datetime) -> 
 
 
 def claim_polls(connection: Connection, *, limit: int, hold: timedelta, now: datetime) -> list[Row[Any]]:
-    """The attempts that are due for a look, earliest first. Each is put off by `hold`, so that nobody else looks meanwhile."""
+    """The attempts that are due for a look, earliest first. Each is put off by `hold`, so that nobody else looks
+    meanwhile."""
     due = (
         select(Attempt.track_id, Attempt.n)
         .where(Attempt.poll_at <= now)

@@ -32,8 +32,8 @@ def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
 
 
 def settle(connection: Connection, settled: Sequence[dict[str, Any]]) -> None:
-    """Write what became of callbacks: each dict has `track_id, attempt, sha256, verdict, problem, applied_at`. The first
-    verdict stays."""
+    """Write what became of callbacks: each dict has `track_id, attempt, sha256, verdict, problem, applied_at`. The
+    first verdict stays."""
     statement = (
         update(Callback)
         .where(Callback.track_id == bindparam("at_track_id"), Callback.attempt == bindparam("at_attempt"))

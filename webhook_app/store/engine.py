@@ -48,7 +48,8 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction that may write. On SQLite it takes the write lock at once, so it never fails half-way for it."""
+        """One transaction that may write. On SQLite it takes the write lock at once, so it never fails half-way for
+        it."""
         with _translated(), self.engine.connect() as connection:
             connection = connection.execution_options(immediate=True)
             with connection.begin():

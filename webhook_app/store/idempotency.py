@@ -13,8 +13,8 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 
 def claim(connection: Connection, values: dict[str, Any]) -> bool:
-    """Claim a client's key. False when it was used before. Raises `IdempotencyInProgress` when the first request with it is
-    still running after the lock time-out (2 s)."""
+    """Claim a client's key. False when it was used before. Raises `IdempotencyInProgress` when the first request with
+    it is still running after the lock time-out (2 s)."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(IdempotencyKey).values(**values).on_conflict_do_nothing().returning(IdempotencyKey.key)
     try:

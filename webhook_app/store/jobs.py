@@ -102,7 +102,8 @@ def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> bool:
 def claim(
     connection: Connection, *, provider: str, owner: str, limit: int, lease: timedelta, now: datetime
 ) -> list[Row[Any]]:
-    """Lease up to `limit` queued jobs that are due: clients in turn (fewest in flight first), then priority, then age."""
+    """Lease up to `limit` queued jobs that are due: clients in turn (fewest in flight first), then priority, then
+    age."""
     held = in_flight_by_client(connection, provider, now)
     clients: list[str] = list(connection.scalars(CLIENTS_QUEUED, {"provider": provider}))
     due = {client: list(_due(connection, provider, client, limit, now)) for client in clients}
@@ -140,7 +141,8 @@ def _lease(connection: Connection, numbers: list[int], owner: str, until: dateti
 def begin_sending(
     connection: Connection, track_id: str, *, owner: str, fence: int, lease_beyond: datetime
 ) -> Row[Any] | None:
-    """Lock the job for its submit if it is still ours: queued, same fence, and leased beyond that instant. None otherwise."""
+    """Lock the job for its submit if it is still ours: queued, same fence, and leased beyond that instant. None
+    otherwise."""
     statement = (
         select(Job.__table__)
         .where(Job.track_id == track_id, Job.status == Status.QUEUED)
@@ -151,8 +153,8 @@ def begin_sending(
 
 def renew(connection: Connection, *, owner: str, until: datetime, sent_after: datetime, now: datetime) -> int:
     """Keep the submits that this worker has in hand; a lease that has run out is not revived. What was sent before
-    `sent_after` is not in hand any more, and a job that is not begun keeps its first lease: whatever became of the thread
-    that had them, somebody takes them up."""
+    `sent_after` is not in hand any more, and a job that is not begun keeps its first lease: whatever became of the
+    thread that had them, somebody takes them up."""
     newest = (Attempt.track_id == Job.track_id) & (Attempt.n == Job.attempt)
     mine = (
         select(Job.number)
@@ -198,7 +200,8 @@ def unconfirmed_before(connection: Connection, *, before: datetime, limit: int) 
 
 
 def past_deadline(connection: Connection, *, limit: int, now: datetime) -> Sequence[str]:
-    """Unfinished jobs that have been with the provider for longer than their `timeout_s`; on hold the clock stands still."""
+    """Unfinished jobs that have been with the provider for longer than their `timeout_s`; on hold the clock stands
+    still."""
     statement = (
         select(Job.track_id)
         .where(Job.deadline_at <= now, Job.completed_at.is_(None))

@@ -22,7 +22,8 @@ Hear = Callable[[set[str] | None], None]
 
 
 class Wakeups:
-    """Calls every subscriber with the track_ids that changed, or None for "something: read again". Start it after the fork."""
+    """Calls every subscriber with the track_ids that changed, or None for "something: read again". Start it after the
+    fork."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

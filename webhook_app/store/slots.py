@@ -46,8 +46,8 @@ def take(connection: Connection, provider: str, n: int, *, track_id: str, free_a
 
 
 def hold(connection: Connection, track_id: str, *, free_at: datetime, now: datetime) -> None:
-    """Keep a job's slot until then at the latest. One whose time is over is not taken back: a job that was claimed again
-    has another, and would hold two."""
+    """Keep a job's slot until then at the latest. One whose time is over is not taken back: a job that was claimed
+    again has another, and would hold two."""
     held = update(Slot).where(Slot.track_id == track_id, Slot.free_at >= now)
     connection.execute(held.values(free_at=free_at))
 
@@ -77,7 +77,8 @@ def state(connection: Connection, provider: str) -> Row[Any] | None:
 
 
 def lock_state(connection: Connection, provider: str) -> Row[Any]:
-    """The provider's pause, locked; made first where there is none, so that two who pause at once wait for each other."""
+    """The provider's pause, locked; made first where there is none, so that two who pause at once wait for each
+    other."""
     connection.execute(_dialect(connection).insert(ProviderState).values(provider=provider).on_conflict_do_nothing())
     statement = select(ProviderState.__table__).where(ProviderState.provider == provider).with_for_update()
     return connection.execute(statement).one()

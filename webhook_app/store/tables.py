@@ -73,8 +73,8 @@ class ApiKey(Base):
 
 
 class Job(Base):
-    """`due_at` is the instant of the next act while queued; `lease_until` and `fence` belong to the worker that has it in hand;
-    `version` rises with every change and is the ETag."""
+    """`due_at` is the instant of the next act while queued; `lease_until` and `fence` belong to the worker that has it
+    in hand; `version` rises with every change and is the ETag."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -146,8 +146,8 @@ class Job(Base):
 
 
 class Attempt(Base):
-    """`sends` counts how often this attempt went out: more than one only where the provider provably did nothing before.
-    `poll_at` is the next look at it."""
+    """`sends` counts how often this attempt went out: more than one only where the provider provably did nothing
+    before. `poll_at` is the next look at it."""
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -175,7 +175,8 @@ class Attempt(Base):
 
 
 class Callback(Base):
-    """Everything received with a good token, raw. An orphan's `track_id` names no job of ours, so there is no foreign key."""
+    """Everything received with a good token, raw. An orphan's `track_id` names no job of ours, so there is no foreign
+    key."""
 
     __tablename__ = "callbacks"
     __table_args__ = (
@@ -224,8 +225,8 @@ class Blob(Base):
 
 
 class Image(Base):
-    """One picture of a job, made at submit, so that its URL exists from then on. `sources` are the provider's addresses,
-    `source_witness` and `source_attempt` are who named them. `fetch_at` is the next try."""
+    """One picture of a job, made at submit, so that its URL exists from then on. `sources` are the provider's
+    addresses, `source_witness` and `source_attempt` are who named them. `fetch_at` is the next try."""
 
     __tablename__ = "images"
     __table_args__ = (
@@ -310,7 +311,8 @@ class Slot(Base):
 
 
 class ProviderState(Base):
-    """Whether a provider is paused, for everyone, and why. `paused_until` null with a reason: until somebody resumes it."""
+    """Whether a provider is paused, for everyone, and why. `paused_until` null with a reason: until somebody resumes
+    it."""
 
     __tablename__ = "provider_state"
 
