@@ -32,7 +32,9 @@ def load(server: servers.Server, paths: list[str], bodies: list[str], clients: i
     result: dict[str, Any] = json.loads(done.stdout)
     if set(result["statuses"]) != {"200"}:
         raise SystemExit(f"not every request was answered 200: {result['statuses']}")
-    result["cpu_us"] = lambda: (server.cpu_s() - before) * 1e6 / len(paths)
+    result["cpu_us"] = lambda: {
+        name: (used - before.get(name, 0.0)) * 1e6 / len(paths) for name, used in server.cpu_s().items()
+    }
     result["per_s"] = len(paths) / result["wall_s"]
     return result
 
@@ -58,15 +60,15 @@ def one_round(kind: str, clients: int, requests: int, folder: Path) -> dict[str,
             load(ours, paths[:WARM_UP], bodies[:WARM_UP], 4)
             wait_until_sealed(store)
             floor = load(nothing, paths[WARM_UP:], bodies[WARM_UP:], clients)
-            floor_us = floor["cpu_us"]()
+            floor_us = sum(floor["cpu_us"]().values())
             real = load(ours, paths[WARM_UP:], bodies[WARM_UP:], clients)
             lag = wait_until_sealed(store)
             real_us = real["cpu_us"]()
         fixtures.check(store, ids)
         store.dispose()
     return {
-        "ratio": real_us / floor_us,
-        "ours_us": real_us,
+        "ratio": sum(real_us.values()) / floor_us,
+        **{f"{name}_us": used for name, used in real_us.items()},
         "noop_us": floor_us,
         "per_s": real["per_s"],
         "p50_ms": real["p50"],

@@ -37,14 +37,15 @@ def seconds(pids: set[int]) -> float:
     return total / TICKS
 
 
-def postgres() -> set[int]:
-    """Every process of PostgreSQL on this machine; the figure is only good while nobody else uses it."""
+def postgresql(database: str) -> set[int]:
+    """The PostgreSQL processes that work for this database: its sessions, and the writers that all databases share."""
     found = set()
     for pid in _pids():
         try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+            title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
         except OSError:
             continue
-        if words.startswith(b"postgres") or words.endswith(b"/postgres"):
+        shared = any(name in title for name in ("walwriter", "checkpointer", "background writer"))
+        if title.startswith("postgres:") and (shared or f" {database} " in title):
             found.add(pid)
     return found

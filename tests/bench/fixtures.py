@@ -25,7 +25,7 @@ def _job(track_id: str, client_id: str, now: datetime) -> dict[str, Any]:
         "input": {"prompt": "a lighthouse at dawn, film grain", "width": 768, "height": 1024, "samples": 1, "seed": 7},
         "seed": 7,
         "samples": 1,
-        "job_metadata": {},
+        "metadata": {},
         "tags": [],
         "priority": 0,
         "timeout_s": 900,

@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlalchemy import make_url
 
 from tests.bench import cpu
 
@@ -19,16 +20,17 @@ SECRET = "bench-secret-bench-secret-bench-secret"
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address and the roots of its process trees. `database` adds PostgreSQL's CPU."""
+    """A running server: its address and the roots of its process trees by what they are for. `database` is the name of
+    the PostgreSQL database that works for it; None where there is none, or it works in the server's own process."""
 
     url: str
-    roots: tuple[int, ...]
-    database: bool
+    roots: dict[str, int]
+    database: str | None = None
 
-    def cpu_s(self) -> float:
-        """CPU that everything behind this address has used so far."""
-        pids = set().union(*(cpu.tree(root) for root in self.roots))
-        return cpu.seconds(pids) + (cpu.seconds(cpu.postgres()) if self.database else 0.0)
+    def cpu_s(self) -> dict[str, float]:
+        """CPU that everything behind this address has used so far, by what it was for."""
+        used = {name: cpu.seconds(cpu.tree(root)) for name, root in self.roots.items()}
+        return used | ({"database": cpu.seconds(cpu.postgresql(self.database))} if self.database else {})
 
 
 def free_port() -> int:
@@ -87,7 +89,9 @@ def ours(database_url: str, folder: Path) -> Iterator[Server]:
     sealer = [sys.executable, "-m", "tests.bench.sealer"]
     with _running(web, env, folder / "web.log") as a, _running(sealer, env, folder / "sealer.log") as b:
         _wait_for(f"http://127.0.0.1:{port}/healthz", a)
-        yield Server(f"http://127.0.0.1:{port}", (a.pid, b.pid), database=not database_url.startswith("sqlite"))
+        parsed = make_url(database_url)
+        name = None if parsed.get_backend_name() == "sqlite" else parsed.database
+        yield Server(f"http://127.0.0.1:{port}", {"app": a.pid, "worker": b.pid}, name)
 
 
 @contextlib.contextmanager
@@ -99,6 +103,5 @@ def noop(kind: str, folder: Path) -> Iterator[Server]:
     threads = ["-k", "gthread", "--threads", "64"]
     command += threads if kind == "sqlite" else ["-k", "gevent", "--worker-connections", "4096"]
     with _running(command, dict(os.environ), folder / "noop.log") as process:
-        with contextlib.suppress(urllib.error.HTTPError):
-            _wait_for(f"http://127.0.0.1:{port}/", process)
-        yield Server(f"http://127.0.0.1:{port}", (process.pid,), database=False)
+        _wait_for(f"http://127.0.0.1:{port}/healthz", process)
+        yield Server(f"http://127.0.0.1:{port}", {"app": process.pid})

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.events import Event
 from webhook_app.domain.outcome import Finished, NotSent, Outcome, Witness
-from webhook_app.store import attempts, events, images, jobs, slots
+from webhook_app.store import attempts, changes, images, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,13 @@ class Ledger:
 
     def write(self, connection: Connection) -> None:
         """Everything that changed, one statement for each table."""
-        moved = jobs.save(connection, [self.jobs[track_id] for track_id in sorted(self.changed_jobs)])
-        if not moved:
+        written = changes.write(
+            connection,
+            changed_jobs=[self.jobs[track_id] for track_id in sorted(self.changed_jobs)],
+            changed_attempts=[self.attempts[key] for key in sorted(self.changed_attempts)],
+            changed_images=[self.images[track_id][index] for track_id, index in sorted(self.changed_images)],
+            released=sorted(self.released),
+            told=self.events,
+        )
+        if not written:
             raise DatabaseUnavailable("A locked job was changed by somebody else.", retry_after_s=1)
-        attempts.save(connection, [self.attempts[key] for key in sorted(self.changed_attempts)])
-        images.save(connection, [self.images[track_id][index] for track_id, index in sorted(self.changed_images)])
-        slots.release(connection, sorted(self.released))
-        events.append(connection, self.events)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
 from webhook_app.domain.job import Evidence
+from webhook_app.store.bulk import SaveMany, Statement, table_of
 from webhook_app.store.tables import Attempt, Job
 
 MOVABLE = [
@@ -22,6 +23,9 @@ MOVABLE = [
     "polls",
     "polled_at",
 ]
+ATTEMPTS = table_of(Attempt)
+OF_JOBS = Statement(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_id)))
+SAVE = SaveMany(ATTEMPTS, key=["track_id", "n"], columns=MOVABLE)
 
 
 def add(connection: Connection, *, track_id: str, n: int, worker: str, now: datetime) -> None:
@@ -45,28 +49,15 @@ def get(connection: Connection, track_id: str, n: int) -> Row[Any] | None:
 
 def get_many(connection: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Row[Any]]:
     """Attempts by (track_id, n); unknown ones are left out. The job's lock covers them."""
-    if len(keys) == 1:
-        row = get(connection, *keys[0])
-        return {} if row is None else {keys[0]: row}
-    key = tuple_(Attempt.track_id, Attempt.n)
-    rows = connection.execute(select(Attempt.__table__).where(key.in_(sorted(set(keys)))))
-    return {(row.track_id, row.n): row for row in rows}
+    wanted = set(keys)
+    rows = OF_JOBS.execute(connection, sorted({track_id for track_id, _ in wanted}))
+    return {key: row for row in rows if (key := (row.track_id, row.n)) in wanted}
 
 
 def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> None:
     """Write attempts back, one statement for all; the locks of their jobs are held."""
-    if not changed:
-        return
-    statement = (
-        update(Attempt)
-        .where(Attempt.track_id == bindparam("at_track_id"), Attempt.n == bindparam("at_n"))
-        .values({name: bindparam(f"to_{name}") for name in MOVABLE})
-    )
-    rows = [
-        {"at_track_id": row["track_id"], "at_n": row["n"]} | {f"to_{name}": row[name] for name in MOVABLE}
-        for row in changed
-    ]
-    connection.execute(statement, rows)
+    if changed:
+        SAVE.execute(connection, changed)
 
 
 def look_at(connection: Connection, track_id: str, n: int, *, now: datetime) -> None:

@@ -4,29 +4,59 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, select, update
 
+from webhook_app.store.bulk import AddMany, SaveMany, table_of
 from webhook_app.store.tables import Callback
 
 Key = tuple[str, int, str]
+CALLBACKS = table_of(Callback)
+KEY = ("track_id", "attempt", "sha256")
+
+
+def _count_doubles(insert: Any) -> Any:
+    times = CALLBACKS.c.times_seen + insert.excluded.times_seen
+    again = {"times_seen": times, "last_seen_at": insert.excluded.last_seen_at}
+    upsert = insert.on_conflict_do_update(index_elements=[CALLBACKS.c[name] for name in KEY], set_=again)
+    return upsert.returning(*(CALLBACKS.c[name] for name in KEY), CALLBACKS.c.times_seen)
+
+
+KEEP = AddMany(
+    CALLBACKS,
+    columns=[
+        "callback_id",
+        "provider",
+        *KEY,
+        "times_seen",
+        "body",
+        "content_type",
+        "headers",
+        "remote_addr",
+        "problem",
+        "retry_at",
+        "received_at",
+        "last_seen_at",
+    ],
+    finish=_count_doubles,
+)
+SETTLE = SaveMany(
+    CALLBACKS,
+    key=KEY,
+    columns=["verdict", "problem", "applied_at"],
+    found=[CALLBACKS.c.applied_at.is_(None)],
+    also={"retry_at": None},
+)
 
 
 def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
     """Insert the callbacks; one that is on record already only raises `times_seen` and `last_seen_at`. Returns the keys
     (track_id, attempt, sha256) of those that are new."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(Callback)
-    key = [Callback.track_id, Callback.attempt, Callback.sha256]
-    times = Callback.times_seen + statement.excluded.times_seen
-    again = {"times_seen": times, "last_seen_at": statement.excluded.last_seen_at}
-    upsert = statement.on_conflict_do_update(index_elements=key, set_=again).returning(*key, Callback.times_seen)
     once: dict[Key, dict[str, Any]] = {}
     # In one order everywhere, so that two processes with the same doubles never wait for each other in a circle.
     for row in sorted(rows, key=lambda row: (row["track_id"], row["attempt"], row["sha256"])):
         first = once.setdefault((row["track_id"], row["attempt"], row["sha256"]), row | {"times_seen": 0})
         first["times_seen"] += 1
-    kept = connection.execute(upsert, list(once.values())).all()
+    kept = KEEP.execute(connection, list(once.values()))
     known = {(row.track_id, row.attempt, row.sha256): row.times_seen for row in kept}
     return {name for name, row in once.items() if known[name] == row["times_seen"]}
 
@@ -34,19 +64,7 @@ def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
 def settle(connection: Connection, settled: Sequence[dict[str, Any]]) -> None:
     """Write what became of callbacks: each dict has `track_id, attempt, sha256, verdict, problem, applied_at`. The
     first verdict stays."""
-    statement = (
-        update(Callback)
-        .where(Callback.track_id == bindparam("at_track_id"), Callback.attempt == bindparam("at_attempt"))
-        .where(Callback.sha256 == bindparam("at_sha256"), Callback.applied_at.is_(None))
-        .values({name: bindparam(f"to_{name}") for name in ("verdict", "problem", "applied_at")} | {"retry_at": None})
-    )
-    rows = [
-        {f"at_{name}": row[name] for name in ("track_id", "attempt", "sha256")}
-        | {f"to_{name}": row[name] for name in ("verdict", "problem", "applied_at")}
-        for row in settled
-    ]
-    if rows:
-        connection.execute(statement, rows)
+    SETTLE.execute(connection, settled)
 
 
 def lock_unapplied(connection: Connection, callback_id: str) -> bool:

@@ -1,6 +1,7 @@
 """The database: engine, pragmas, and the two kinds of transaction. Nothing here knows a table."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -8,7 +9,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from webhook_app.domain.errors import DatabaseUnavailable
@@ -17,6 +18,7 @@ FIRST_SAFE_SQLITE = (3, 51, 3)  # Before it, two WAL connections can lose a comm
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 30_000
 BUSY_TIMEOUT_MS = 10_000
+PING_AFTER_S = 1.0
 READ_ONLY = "25006"
 
 
@@ -131,14 +133,13 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
 
 
 def _postgresql_engine(url: Any, pool_size: int) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
         pool_size=pool_size,
         max_overflow=20,
         pool_timeout=5,
-        pool_pre_ping=True,
         connect_args={
             "connect_timeout": 3,
             "prepare_threshold": None if url.query.get("prepare_threshold") == "none" else 5,
@@ -146,3 +147,18 @@ def _postgresql_engine(url: Any, pool_size: int) -> Engine:
             "application_name": "webhook-app",
         },
     )
+
+    @event.listens_for(engine, "checkin")
+    def _note(_raw: Any, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ping(raw: Any, record: Any, _proxy: Any) -> None:
+        """Ask a connection that lay idle whether it still lives: a round trip that a busy one need not pay."""
+        if time.monotonic() - record.info.get("idle_since", 0.0) > PING_AFTER_S:
+            try:
+                engine.dialect.do_ping(raw)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError from error  # The pool makes another one.
+
+    return engine

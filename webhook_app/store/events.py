@@ -3,14 +3,26 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Integer, Text, bindparam, func, select
 
 from webhook_app.domain.events import Event
 from webhook_app.domain.ids import new_id
+from webhook_app.store.bulk import AddMany, SaveMany, table_of
 from webhook_app.store.tables import EventRow
 
 CHANNEL = "webhook_app"
 IDS_IN_A_NOTIFICATION = 100  # PostgreSQL refuses the whole transaction when a payload reaches 8,000 bytes.
+EVENTS = table_of(EventRow)
+ADD = AddMany(EVENTS, columns=["event_id", "type", "track_id", "client_id", "batch_id", "actor", "data", "created_at"])
+NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload", type_=Text())))
+HEAD = select(func.max(EVENTS.c.seq))
+UNSEALED = (
+    select(EVENTS.c.position)
+    .where(EVENTS.c.seq.is_(None))
+    .order_by(EVENTS.c.position)
+    .limit(bindparam("most", type_=Integer()))
+)
+SEAL = SaveMany(EVENTS, key=["position"], columns=["seq"], found=[EVENTS.c.seq.is_(None)])
 SEALER_LOCK = 0x57_41_50_50  # Any constant: all sealers of an installation agree on it.
 
 
@@ -18,7 +30,7 @@ def append(connection: Connection, events: Sequence[Event]) -> None:
     """Write events in the transaction of the change that they tell, and wake whoever waits for their jobs."""
     if not events:
         return
-    connection.execute(insert(EventRow), [_row(event) for event in events])
+    ADD.execute(connection, [row_of(event) for event in events])
     notify(connection, {event.track_id for event in events if event.track_id})
 
 
@@ -29,10 +41,11 @@ def notify(connection: Connection, track_ids: Iterable[str]) -> None:
     ids = sorted(track_ids)
     for start in range(0, len(ids), IDS_IN_A_NOTIFICATION):
         payload = ",".join(ids[start : start + IDS_IN_A_NOTIFICATION])
-        connection.execute(select(func.pg_notify(CHANNEL, payload)))
+        connection.execute(NOTIFY, {"payload": payload})
 
 
-def _row(event: Event) -> dict[str, Any]:
+def row_of(event: Event) -> dict[str, Any]:
+    """An event as a new row of the log."""
     return {
         "event_id": new_id("evt"),
         "type": event.type.value,
@@ -54,11 +67,8 @@ def may_seal(connection: Connection) -> bool:
 
 def seal(connection: Connection, *, limit: int) -> int:
     """Give the next numbers to the oldest committed events that have none. Returns how many."""
-    head = connection.scalar(select(func.coalesce(func.max(EventRow.seq), 0)))
-    unsealed = select(EventRow.position).where(EventRow.seq.is_(None)).order_by(EventRow.position).limit(limit)
-    positions = connection.scalars(unsealed).all()
+    positions = connection.scalars(UNSEALED, {"most": limit}).all()
     if positions:
-        numbered = [{"at": at, "number": number} for number, at in enumerate(positions, start=(head or 0) + 1)]
-        statement = update(EventRow).where(EventRow.position == bindparam("at"), EventRow.seq.is_(None))
-        connection.execute(statement.values(seq=bindparam("number")), numbered)
+        head = connection.scalar(HEAD) or 0
+        SEAL.execute(connection, [{"position": at, "seq": seq} for seq, at in enumerate(positions, start=head + 1)])
     return len(positions)

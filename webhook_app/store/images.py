@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webhook_app.domain.job import ImageStatus
+from webhook_app.store.bulk import SaveMany, Statement, table_of
 from webhook_app.store.tables import Blob, Image
 
 MOVABLE = [
@@ -21,6 +22,11 @@ MOVABLE = [
     "fetch_at",
     "fetches",
 ]
+IMAGES = table_of(Image)
+OF_JOBS = Statement(
+    lambda among: select(IMAGES).where(among(IMAGES.c.track_id)).order_by(IMAGES.c.track_id, IMAGES.c.index)
+)
+SAVE = SaveMany(IMAGES, key=["image_id"], columns=MOVABLE)
 
 
 def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -32,22 +38,15 @@ def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 def of_jobs(connection: Connection, track_ids: Sequence[str]) -> dict[str, dict[int, Row[Any]]]:
     """The pictures of these (locked) jobs: by track_id, then by index."""
     found: dict[str, dict[int, Row[Any]]] = {track_id: {} for track_id in track_ids}
-    statement = select(Image.__table__).where(Image.track_id.in_(track_ids)).order_by(Image.track_id, Image.index)
-    for row in connection.execute(statement):
+    for row in OF_JOBS.execute(connection, track_ids):
         found[row.track_id][row._mapping["index"]] = row
     return found
 
 
 def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> None:
     """Write pictures back, one statement for all; the locks of their jobs are held."""
-    if not changed:
-        return
-    values: dict[str, Any] = {name: bindparam(f"to_{name}") for name in MOVABLE}
-    statement = update(Image).where(Image.image_id == bindparam("at_image_id")).values(values)
-    connection.execute(
-        statement,
-        [{"at_image_id": row["image_id"]} | {f"to_{name}": row[name] for name in MOVABLE} for row in changed],
-    )
+    if changed:
+        SAVE.execute(connection, changed)
 
 
 def claim(connection: Connection, *, owner: str, limit: int, lease: timedelta, now: datetime) -> list[Row[Any]]:

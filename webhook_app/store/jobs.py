@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, text, update
 
 from webhook_app.domain.job import TERMINAL, Status, WaitingFor
+from webhook_app.store.bulk import SaveMany, Statement, table_of
 from webhook_app.store.slots import in_flight_by_client
 from webhook_app.store.tables import Attempt, Job
 
+JOBS = table_of(Job)
 # What `save` writes: everything that a report or an act of ours may change.
 MOVABLE = [
     "status",
@@ -35,6 +37,10 @@ MOVABLE = [
     "lease_owner",
     "lease_until",
 ]
+
+LOCK = Statement(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
+CLIENT_IDS = Statement(lambda among: select(JOBS.c.track_id, JOBS.c.client_id).where(among(JOBS.c.track_id)))
+SAVE = SaveMany(JOBS, key=["number", "version"], columns=MOVABLE, also={"version": JOBS.c.version + 1})
 
 # A loose scan: one index probe for each client with queued jobs, however long the queues are.
 CLIENTS_QUEUED = text(
@@ -65,8 +71,7 @@ def queue_length(connection: Connection, client_id: str, *, most: int) -> int:
 
 def lock(connection: Connection, track_ids: Sequence[str]) -> dict[str, Row[Any]]:
     """The jobs by track_id, locked in that order, which is the same in every flow. Unknown ids are left out."""
-    statement = select(Job.__table__).where(Job.track_id.in_(sorted(set(track_ids)))).order_by(Job.track_id)
-    return {row.track_id: row for row in connection.execute(statement.with_for_update())}
+    return {row.track_id: row for row in LOCK.execute(connection, sorted(set(track_ids)))}
 
 
 def get(connection: Connection, track_id: str) -> Row[Any] | None:
@@ -78,25 +83,13 @@ def client_ids(connection: Connection, track_ids: Sequence[str]) -> dict[str, st
     """Whose jobs these are; unknown ids are left out."""
     if not track_ids:
         return {}
-    statement = select(Job.track_id, Job.client_id).where(Job.track_id.in_(sorted(set(track_ids))))
-    return {row.track_id: row.client_id for row in connection.execute(statement)}
+    return {row.track_id: row.client_id for row in CLIENT_IDS.execute(connection, sorted(set(track_ids)))}
 
 
 def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> bool:
     """Write locked jobs back, one statement for all. Each dict holds `number`, the `version` that was read, and every
     movable column. False when a row moved meanwhile, which the locks should have made impossible."""
-    if not changed:
-        return True
-    statement = (
-        update(Job)
-        .where(Job.number == bindparam("at_number"), Job.version == bindparam("at_version"))
-        .values({name: bindparam(f"to_{name}") for name in MOVABLE} | {"version": Job.version + 1})
-    )
-    rows = [
-        {"at_number": row["number"], "at_version": row["version"]} | {f"to_{name}": row[name] for name in MOVABLE}
-        for row in changed
-    ]
-    return connection.execute(statement, rows).rowcount == len(rows)
+    return not changed or SAVE.execute(connection, changed).rowcount == len(changed)
 
 
 def claim(

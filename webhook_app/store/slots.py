@@ -7,7 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webhook_app.store.bulk import SaveMany, table_of
 from webhook_app.store.tables import Job, ProviderState, Slot
+
+SLOTS = table_of(Slot)
+RELEASE = SaveMany(SLOTS, key=["track_id"], columns=[], also={"track_id": None, "free_at": None})
 
 
 def ensure(connection: Connection, provider: str, wanted: int) -> None:
@@ -55,8 +59,7 @@ def hold(connection: Connection, track_id: str, *, free_at: datetime, now: datet
 def release(connection: Connection, track_ids: Sequence[str]) -> None:
     """The provider has nothing of these jobs in hand any more."""
     if track_ids:
-        statement = update(Slot).where(Slot.track_id.in_(sorted(track_ids)))
-        connection.execute(statement.values(track_id=None, free_at=None))
+        RELEASE.execute(connection, [{"track_id": track_id} for track_id in sorted(track_ids)])
 
 
 def in_flight_by_client(connection: Connection, provider: str, now: datetime) -> dict[str, int]:

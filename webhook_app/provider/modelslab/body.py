@@ -89,7 +89,8 @@ def _cleaned(value: Any, secret: str, depth: int) -> Any:
 def _clean_text(text: str, secret: str) -> str:
     if len(secret) >= SHORTEST_SECRET and secret in text:
         text = text.replace(secret, "[key]")
-    return _unstorable.sub("\ufffd", text)
+    # Most text is plain ASCII: a look at it costs less than a search.
+    return text if text.isascii() and "\x00" not in text else _unstorable.sub("\ufffd", text)
 
 
 def _field(text: str) -> Any:
