@@ -1,5 +1,7 @@
 """`/openapi.json` describes every route, and describes it rightly."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,17 @@ PUBLIC = {
     "/images/{image_id}.{ext}",
     "/openapi.json",
     "/readyz",
+    "/static/{name}",
+}
+
+# A browser asks for these, or the provider, or our own programs; the rest has a `curl` in the README.
+WITHOUT_CURL = {
+    "/",
+    "/.well-known/webhook-app/nonce",
+    "/callbacks/{provider}/{track_id}/{token}",
+    "/docs",
+    "/docs/errors",
+    "/openapi.json",
     "/static/{name}",
 }
 
@@ -78,3 +91,10 @@ def test_a_submit_is_described_by_the_models_that_validate_it(document: dict[str
 def test_the_document_needs_no_database(parts: Parts, app: Flask, api: Api) -> None:
     parts.store.dispose()
     assert app.test_client().get("/openapi.json").status_code == 200
+
+
+def test_every_route_has_a_curl_in_the_readme(document: dict[str, Any]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    told = re.sub(r"\$([A-Z_]+)", lambda variable: "{" + variable[1].lower() + "}", readme)
+    shown = {re.sub(r"\.png$", ".{ext}", path) for path in re.findall(r"\{url\}(/[^\s\"`?;]*)", told)}
+    assert set(document["paths"]) - shown == WITHOUT_CURL
