@@ -1,0 +1,1 @@
+"""Tests of the database room, on both databases."""
