@@ -84,6 +84,8 @@ class _Child:
     def __init__(self, memory_mb: int, cpu_s: int) -> None:
         self._limits = (str(memory_mb), str(cpu_s))
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
+        self._killed = False
 
     @property
     def pid(self) -> int | None:
@@ -104,18 +106,29 @@ class _Child:
     def _running(self) -> subprocess.Popen[bytes]:
         if self.pid is None:
             self.end()
-        if self._process is None:
+        if self._process is not None:
+            return self._process
+        process = self._start()
+        if _read_line(process, START_TIMEOUT_S) is None:
+            self.end()
+            raise NotAPicture("decoder_unavailable")
+        return process
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._starting:
+            if self._killed:
+                raise NotAPicture("decoder_unavailable")
             try:
-                self._process = _start(self._limits)
+                self._process = process = _start(self._limits)
             except OSError as error:
                 raise NotAPicture("decoder_unavailable") from error
-            if _read_line(self._process, START_TIMEOUT_S) is None:
-                self.end()
-                raise NotAPicture("decoder_unavailable")
-        return self._process
+            return process
 
     def kill(self) -> None:
-        process = self._process
+        """For good: under the lock, so that none is started just now that nobody would kill."""
+        with self._starting:
+            self._killed = True
+            process = self._process
         if process is not None:
             process.kill()
 
