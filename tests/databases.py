@@ -72,19 +72,29 @@ def _programs(folder: Path) -> Path:
 
 def start_server(folder: Path) -> tuple[str, int]:
     """Start a PostgreSQL of our own in `folder`; returns its URL and the postmaster's pid."""
-    programs, data, port = _programs(folder), folder / "data", free_port()
-    unprivileged = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+    programs, data = _programs(folder), folder / "data"
+    unprivileged = _unprivileged()
     if unprivileged:
         os.chmod(folder, 0o755)  # noqa: S103 - the unprivileged user must reach its data directory
         data.mkdir()
         shutil.chown(data, 65534, 65534)
     make = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
     subprocess.run([*unprivileged, *make], check=True, capture_output=True, cwd="/")
+    return run_server(folder, free_port())
+
+
+def _unprivileged() -> list[str]:
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
+
+
+def run_server(folder: Path, port: int) -> tuple[str, int]:
+    """Run the server whose data lie in `folder`, also after a stop; returns its URL and the postmaster's pid."""
+    program = next((folder / "wheel").rglob("bin/postgres"), None) or _programs(folder) / "postgres"
     settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"]
-    command = [*unprivileged, str(programs / "postgres"), "-D", str(data)]
+    command = [*_unprivileged(), str(program), "-D", str(folder / "data")]
     for setting in settings:
         command += ["-c", setting]
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("ab") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd="/")
     url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
     for _ in range(300):

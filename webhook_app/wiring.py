@@ -15,7 +15,8 @@ from webhook_app.provider.modelslab.client import ModelsLab
 from webhook_app.provider.port import Provider
 from webhook_app.settings import Settings, make_secret
 from webhook_app.storage.local import LocalStorage
-from webhook_app.storage.port import Storage
+from webhook_app.storage.port import Spool, Storage
+from webhook_app.storage.spool import FileSpool
 from webhook_app.store.engine import Store
 
 MODELSLAB = "modelslab"
@@ -34,6 +35,7 @@ class Parts:
     fetcher: Fetcher
     storage: Storage
     inspector: Inspector
+    spool: Spool
 
 
 def build(settings: Settings) -> Parts:
@@ -53,6 +55,7 @@ def build(settings: Settings) -> Parts:
         fetcher=GuardedFetcher(provider.output_hosts, private, max_bytes=LARGEST_PICTURE),
         storage=LocalStorage(settings.archive_dir),
         inspector=PictureInspector(LARGEST_PICTURE),
+        spool=FileSpool(settings.spool_dir),
     )
 
 

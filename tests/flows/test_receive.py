@@ -118,7 +118,7 @@ def test_the_same_callbacks_at_once_in_any_order_do_not_deadlock(world: World) -
 
 def test_what_was_kept_raw_is_applied_by_a_tick(world: World) -> None:
     track_id = sent(world)
-    keep_raw(world.store, world.arrival(track_id, world.body(success())), problem="the disk was full")
+    keep_raw(world.store, [world.arrival(track_id, world.body(success()))], problem="the disk was full")
     (row,) = world.callbacks()
     assert (row.verdict, row.applied_at, row.problem) == (None, None, "the disk was full")
 

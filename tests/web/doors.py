@@ -20,6 +20,7 @@ from webhook_app.pictures.port import Inspected
 from webhook_app.provider.port import Submission
 from webhook_app.settings import load_settings
 from webhook_app.storage.local import LocalStorage
+from webhook_app.storage.spool import FileSpool
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import Attempt, Blob, Image, Job
 from webhook_app.web.app import create_app
@@ -85,6 +86,7 @@ class Doors:
             fetcher=Nowhere(),
             storage=LocalStorage(directory / "archive"),
             inspector=Blind(),
+            spool=FileSpool(settings.spool_dir),
         )
         self.app = create_app(self.parts)
         self.http = self.app.test_client()

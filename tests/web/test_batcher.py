@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable, StorageError
 from webhook_app.flows.receive import Arrival
 from webhook_app.web.batcher import MOST_IN_A_BATCH, MOST_WAITING_BYTES, Batcher
 
@@ -28,6 +28,8 @@ class Desk:
         self.gate = threading.Event()
         self.failing: dict[str, BaseException] = {}
         self.failing_raw: dict[str, Exception] = {}
+        self.spooled: list[str] = []
+        self.spool_is_full = False
 
     def receive(self, arrivals: Sequence[Arrival]) -> None:
         self.batches.append([one.track_id for one in arrivals])
@@ -42,9 +44,18 @@ class Desk:
             raise self.failing_raw[one.track_id]
         self.raw.append(one.track_id)
 
+    def spool(self, arrivals: Sequence[Arrival]) -> None:
+        if self.spool_is_full:
+            raise StorageError("the disk is full")
+        self.spooled += [one.track_id for one in arrivals]
+
     def batcher(self, give_up_after_s: float = 20) -> Batcher:
         return Batcher(
-            self.receive, self.keep_raw, lambda ids: self.told.append(set(ids)), give_up_after_s=give_up_after_s
+            self.receive,
+            self.keep_raw,
+            lambda ids: self.told.append(set(ids)),
+            spool=self.spool,
+            give_up_after_s=give_up_after_s,
         )
 
 
@@ -128,7 +139,18 @@ def test_a_lonely_callback_that_fails_is_kept_raw_at_once(desk: Desk) -> None:
     assert desk.raw == ["bad"]
 
 
+def test_what_the_database_will_not_take_in_any_form_goes_into_the_spool(desk: Desk) -> None:
+    desk.failing["bad"] = ValueError("not even alone")
+    desk.failing_raw["bad"] = KeyError("nor raw")
+    futures = held_up(desk, desk.batcher(), "a", "bad", "c")
+    desk.gate.set()
+    for future in futures:
+        future.result(10)
+    assert desk.spooled == ["bad"]
+
+
 def test_the_last_exception_reaches_its_own_request_only(desk: Desk) -> None:
+    desk.spool_is_full = True
     desk.failing["bad"] = ValueError("not even alone")
     desk.failing_raw["bad"] = KeyError("nor raw")
     futures = held_up(desk, desk.batcher(), "a", "b", "bad", "c")
@@ -140,7 +162,27 @@ def test_the_last_exception_reaches_its_own_request_only(desk: Desk) -> None:
     wait_for(lambda: desk.told == [{"a"}, {"b", "c"}])
 
 
-def test_a_database_that_is_away_is_told_to_everybody_at_once(desk: Desk) -> None:
+def test_when_the_database_is_away_everything_goes_into_the_spool_at_once(desk: Desk) -> None:
+    desk.failing["a"] = DatabaseUnavailable("away")
+    futures = held_up(desk, desk.batcher(), "a", "b", "c")
+    desk.gate.set()
+    for future in futures:
+        future.result(10)
+    assert (desk.batches, desk.spooled) == ([["a"]], ["a", "b", "c"])
+
+
+def test_a_locked_job_is_kept_raw_and_the_others_are_applied(desk: Desk) -> None:
+    desk.failing["locked"] = DatabaseBusy("a lock was not to be had")
+    futures = held_up(desk, desk.batcher(), "first", "a", "locked", "b")
+    desk.gate.set()
+    for future in futures:
+        future.result(10)
+    assert desk.batches == [["first"], ["a", "locked", "b"], ["a"], ["locked"], ["b"]]
+    assert (desk.raw, desk.spooled) == (["locked"], [])
+
+
+def test_when_neither_database_nor_spool_can_keep_it_everybody_hears_it_at_once(desk: Desk) -> None:
+    desk.spool_is_full = True
     desk.failing["a"] = DatabaseUnavailable("away", retry_after_s=5)
     futures = held_up(desk, desk.batcher(), "a", "b", "c")
     desk.gate.set()
@@ -154,6 +196,7 @@ def test_a_database_that_is_away_is_told_to_everybody_at_once(desk: Desk) -> Non
 def test_a_database_that_goes_away_between_the_single_ones_is_told_to_the_rest(desk: Desk) -> None:
     desk.failing["bad"] = ValueError("a fault of the data")
     desk.failing_raw["bad"] = DatabaseUnavailable("away")
+    desk.spool_is_full = True
     futures = held_up(desk, desk.batcher(), "a", "b", "bad", "c")
     desk.gate.set()
     futures[1].result(10)
@@ -165,6 +208,7 @@ def test_a_database_that_goes_away_between_the_single_ones_is_told_to_the_rest(d
 def test_after_an_outage_the_next_callback_is_stored(desk: Desk) -> None:
     batcher = desk.batcher()
     desk.gate.set()
+    desk.spool_is_full = True
     desk.failing["a"] = DatabaseUnavailable("away")
     with pytest.raises(DatabaseUnavailable):
         batcher.put(arrival("a"))
@@ -173,28 +217,39 @@ def test_after_an_outage_the_next_callback_is_stored(desk: Desk) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_writer_that_dies_is_replaced_and_its_batch_hears_of_it(desk: Desk) -> None:
+def test_a_writer_that_dies_is_replaced_and_its_batch_is_spooled(desk: Desk) -> None:
     desk.failing["deadly"] = SystemExit(1)
     batcher = desk.batcher()
     futures = held_up(desk, batcher, "deadly", "next")
     writer = batcher._writer
     desk.gate.set()
-    with pytest.raises(DatabaseUnavailable):
-        futures[0].result(10)
+    futures[0].result(10)
     futures[1].result(10)
+    assert desk.spooled == ["deadly"]
     batcher.put(arrival("later"))
     assert writer is not None
     writer.join(10)
 
 
-def test_a_request_gives_up_in_time_and_its_callback_is_stored_all_the_same(desk: Desk) -> None:
+def test_a_database_that_hangs_keeps_nobody_waiting(desk: Desk) -> None:
+    """What the writer has in hand may be stored as well: that only counts as a double. What waits behind it is not."""
+    batcher = desk.batcher(give_up_after_s=0.05)
+    batcher.put(arrival("in-hand"))
+    batcher.put(arrival("behind"))
+    assert desk.spooled == ["in-hand", "behind"]
+    desk.gate.set()
+    assert batcher.finish(10)
+    wait_for(lambda: desk.told == [{"in-hand"}])
+
+
+def test_a_request_gives_up_in_time_when_the_spool_is_full_as_well(desk: Desk) -> None:
+    desk.spool_is_full = True
     batcher = desk.batcher(give_up_after_s=0.05)
     with pytest.raises(DatabaseUnavailable) as raised:
         batcher.put(arrival("slow"))
     assert raised.value.retry_after_s is not None
     desk.gate.set()
     assert batcher.finish(10)
-    wait_for(lambda: desk.told == [{"slow"}])
 
 
 def test_a_queue_that_only_grows_is_refused(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -11,8 +12,12 @@ from sqlalchemy import func, select
 
 from tests.web.doors import KNOWN_HOST, Doors, drip
 from webhook_app.domain.ids import new_track_id
+from webhook_app.flows import spool
+from webhook_app.flows.receive import apply_stored
+from webhook_app.storage.port import Drained
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import Callback, EventRow, Job
+from webhook_app.wiring import policy
 
 MIB = 1 << 20
 
@@ -152,8 +157,31 @@ def test_many_at_once_are_all_on_record_and_every_job_moved_once(doors: Doors) -
         assert (succeeded, connection.scalar(events)) == (60, 60)
 
 
-def test_a_database_that_is_away_is_503_with_retry_after(doors: Doors, tmp_path: Path) -> None:
+def test_while_the_database_is_away_callbacks_are_spooled_and_brought_back(doors: Doors, tmp_path: Path) -> None:
     away = Doors(Store(f"sqlite:///{tmp_path}/no-such-directory/nothing.db"), tmp_path / "away")
+    sent = [doors.sent_job() for _ in range(3)]
+    bodies = {track_id: b'{"pictures": ["https://pictures.example/%s"]}' % track_id.encode() for track_id in sent}
+    for track_id in sent:
+        assert away.http.post(away.callback_path(track_id), data=bodies[track_id]).status_code == 200
+    assert away.http.post(f"/callbacks/modelslab/{sent[0]}/1.{'A' * 22}", data=b"{}").status_code == 404
+    probe = away.http.get("/readyz").json
+    assert probe is not None
+    assert probe["spool"] == {"entries": 3, "writable": True}
+    assert away.http.get("/v1/jobs", headers={"Authorization": "Bearer key"}).status_code == 503
+
+    assert spool.drain(doors.store, away.parts.spool) == Drained(3, 0)
+    assert {row.track_id: bytes(row.body) for row in rows(doors)} == bodies
+    assert away.parts.spool.entries() == 0
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert apply_stored(doors.store, doors.parts.providers, limit=5, policy=policy(doors.parts), now=later) == 3
+    with doors.store.reading() as connection:
+        assert set(connection.scalars(select(Job.status))) == {"succeeded"}
+
+
+def test_when_neither_database_nor_spool_can_keep_it_the_answer_is_503(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    store = Store(f"sqlite:///{tmp_path}/no-such-directory/nothing.db")
+    away = Doors(store, tmp_path / "away", {"SPOOL_DIR": str(tmp_path / "file" / "spool")})
     answer = away.http.post(away.callback_path(new_track_id()), data=b"{}")
     assert answer.status_code == 503
     assert answer.json is not None

@@ -28,19 +28,29 @@ def test_a_process_is_healthy_without_its_database(away: Doors) -> None:
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
 
 
-def test_it_is_not_ready_without_its_database(away: Doors) -> None:
+def test_without_its_database_it_is_degraded_while_it_can_spool(away: Doors) -> None:
     answer = away.http.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert (answer.json["status"], answer.json["database"]) == ("degraded", "down")
+
+
+def test_it_is_not_ready_when_neither_database_nor_spool_can_keep_a_callback(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    store = Store(f"sqlite:///{tmp_path}/no-such-directory/nothing.db")
+    stuck = Doors(store, tmp_path, {"SPOOL_DIR": str(tmp_path / "file" / "spool")})
+    answer = stuck.http.get("/readyz")
     assert answer.status_code == 503
     assert answer.json is not None
-    assert (answer.json["status"], answer.json["database"]) == ("unavailable", "down")
+    assert (answer.json["status"], answer.json["spool"]) == ("unavailable", {"entries": 0, "writable": False})
 
 
-def test_it_is_not_ready_with_an_empty_database(tmp_path: Path) -> None:
+def test_a_database_behind_the_code_is_named(tmp_path: Path) -> None:
     empty = Doors(Store(f"sqlite:///{tmp_path}/empty.db"), tmp_path)
     answer = empty.http.get("/readyz")
-    assert answer.status_code == 503
+    assert answer.status_code == 200
     assert answer.json is not None
-    assert answer.json["database"] == "behind"
+    assert (answer.json["status"], answer.json["database"]) == ("degraded", "behind")
 
 
 def test_it_is_ready_when_its_database_is(doors: Doors) -> None:

@@ -41,7 +41,7 @@ class Finding:
 @click.pass_context
 @output_option
 def doctor(ctx: click.Context, output: str) -> None:
-    """Check settings, database, archive, clock, and that PUBLIC_URL leads to this installation."""
+    """Check settings, database, archive, spool, clock, and that PUBLIC_URL leads to this installation."""
     findings = list(examine())
     rows = [(finding.check, finding.verdict.value, finding.detail) for finding in findings]
     sound = all(finding.verdict is not Verdict.FAILED for finding in findings)
@@ -82,6 +82,7 @@ def _of_parts(settings: Settings) -> Iterator[Finding]:
         yield _sqlite()
     yield _database(settings)
     yield _tried("archive", lambda: _archive(parts))
+    yield _spool(parts)
     yield _tried("clock", lambda: _clock(parts))
     yield _reached("public URL", settings.public_url, parts)
     if settings.callback_base_url != settings.public_url:
@@ -142,6 +143,18 @@ def _database(settings: Settings) -> Finding:
 def _archive(parts: "Parts") -> str:
     parts.storage.check()
     return parts.storage.describe()
+
+
+def _spool(parts: "Parts") -> Finding:
+    try:
+        parts.spool.check()
+        waiting = parts.spool.entries()
+    except StorageError as error:
+        return Finding("spool", Verdict.FAILED, str(error))
+    where = str(parts.settings.spool_dir)
+    if waiting:
+        return Finding("spool", Verdict.WARNING, f"{waiting} callbacks wait in {where}; web and worker bring them back")
+    return Finding("spool", Verdict.OK, where)
 
 
 def _clock(parts: "Parts") -> str:

@@ -11,7 +11,7 @@ import click
 from webhook_app import __version__
 from webhook_app.cli.exits import Exit, Stop
 from webhook_app.cli.output import emit, output_option, say
-from webhook_app.cli.start import database_fits, is_behind, relative, settings_and_logs, stop_on_signals
+from webhook_app.cli.start import database_fits, relative, settings_and_logs, stop_on_signals
 from webhook_app.cli.supervise import Child, Supervisor
 from webhook_app.settings import Settings, keep_secret, make_secret
 
@@ -49,7 +49,7 @@ def prepare(settings: Settings) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         make_secret(settings)
         revision = migrations.current(settings.database_url) if path.exists() else None
-        if revision is None or is_behind(revision):
+        if migrations.is_behind(revision):
             migrations.upgrade(settings.database_url)
     database_fits(settings)
 

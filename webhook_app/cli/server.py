@@ -71,7 +71,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "logger_class": ServerLog,
         "loglevel": settings.log_level,
         "proc_name": "webhook-app web",
-        "post_worker_init": drain_on_sigterm,
+        "post_worker_init": begin,
         **({"post_request": yield_to_others} if gevent else {}),
     }
 
@@ -89,6 +89,12 @@ def drain_on_sigterm(worker: Any) -> None:
             before(number, frame)
 
     signal.signal(signal.SIGTERM, end_waits)
+
+
+def begin(worker: Any) -> None:
+    """In each worker, after the fork: an orderly end, and the spool that a predecessor may have left."""
+    drain_on_sigterm(worker)
+    worker.wsgi.extensions["drainer"].start()
 
 
 def yield_to_others(_worker: Any, _request: Any, _environ: Any, _response: Any) -> None:

@@ -38,17 +38,10 @@ def database_fits(settings: Settings) -> str:
     from webhook_app.store import migrations
 
     revision = migrations.current(settings.database_url)
-    if revision is None or is_behind(revision):
+    if revision is None or migrations.is_behind(revision):
         where = revision or "empty"
         raise Stop(Exit.FAILED, f"the database is {where}, the program at {migrations.head()}: webhook-app db upgrade")
     return revision
-
-
-def is_behind(revision: str) -> bool:
-    """A revision that this program does not know is of a newer one."""
-    from webhook_app.store import migrations
-
-    return revision != migrations.head() and migrations.known(revision)
 
 
 def open_store(settings: Settings) -> "Store":

@@ -131,6 +131,10 @@ class DatabaseUnavailable(ProblemError):
     code, status, title = "database_unavailable", 503, "The database cannot be reached"
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """The database answers, but a lock was not to be had in time, or two waited for each other."""
+
+
 class ArchiveUnavailable(ProblemError):
     code, status, title = "archive_unavailable", 503, "The picture cannot be read now"
 

@@ -79,11 +79,12 @@ def without_secrets(body: bytes, provider: Provider) -> bytes:
     return CALLBACK_TOKEN.sub(rb"\1***", provider.redact(body))
 
 
-def keep_raw(store: Store, arrival: Arrival, *, problem: str) -> None:
-    """Put a callback on record without looking at it: a worker's tick applies it later."""
-    sha256 = hashlib.sha256(arrival.body).hexdigest()
+def keep_raw(store: Store, arrivals: Sequence[Arrival], *, problem: str) -> None:
+    """Put callbacks on record without looking at them: a worker's tick applies them later."""
+    digests = [hashlib.sha256(arrival.body).hexdigest() for arrival in arrivals]
+    judged = [Judged(arrival, sha256, None, None, problem) for arrival, sha256 in zip(arrivals, digests, strict=True)]
     with store.writing() as connection:
-        callbacks.keep(connection, [_raw(Judged(arrival, sha256, None, None, problem))])
+        callbacks.keep(connection, [_raw(item) for item in judged])
 
 
 def apply_stored(store: Store, providers: Mapping[str, Provider], *, limit: int, policy: Policy, now: datetime) -> int:

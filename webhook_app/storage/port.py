@@ -1,7 +1,8 @@
-"""What the archive asks of a store of objects. Keys are relative paths that we make ourselves
+"""What the archive asks of a store of objects, and callbacks of a spool. Keys are relative paths that we make ourselves
 (`blobs/ab/cd/<sha256>`)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -30,4 +31,36 @@ class Storage(Protocol):
 
     def describe(self) -> str:
         """For people: where this is, without secrets."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What became of a spool's entries: handed over, and set aside because their bytes were torn or changed."""
+
+    handed_over: int
+    unreadable: int
+
+    def __add__(self, other: "Drained") -> "Drained":
+        return Drained(self.handed_over + other.handed_over, self.unreadable + other.unreadable)
+
+
+class Spool(Protocol):
+    def append(self, entries: Sequence[bytes]) -> None:
+        """Keep these, each a line's worth of bytes without a line feed; they are on the disk when this returns. All or
+        none: raises `StorageError` when the disk is full, not writable, or the spool at its cap."""
+        ...
+
+    def drain(self, take: Callable[[Sequence[bytes]], None]) -> Drained:
+        """Hand over what this process kept and what dead processes of this machine left, in batches, and forget what
+        `take` took; what it raises leaves the rest where it is. A crash meanwhile hands over again. Does nothing while
+        another thread drains. Raises `StorageError`."""
+        ...
+
+    def entries(self) -> int:
+        """How many entries wait, those of living processes included."""
+        ...
+
+    def check(self) -> None:
+        """Write and remove a small file; raises `StorageError` saying what failed."""
         ...

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable
 
 FIRST_SAFE_SQLITE = (3, 51, 3)  # Before it, two WAL connections can lose a commit (the "WAL reset" race).
 LOCK_TIMEOUT_MS = 2_000
@@ -20,6 +20,8 @@ STATEMENT_TIMEOUT_MS = 30_000
 BUSY_TIMEOUT_MS = 10_000
 PING_AFTER_S = 1.0
 READ_ONLY = "25006"
+# lock_not_available, deadlock_detected, serialization_failure, query_canceled: the same again may succeed.
+BUSY = frozenset({"55P03", "40P01", "40001", "57014"})
 
 
 def sqlite_module() -> ModuleType:
@@ -85,6 +87,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, PoolTimeout) as error:
+        if getattr(getattr(error, "orig", None), "sqlstate", None) in BUSY:
+            raise DatabaseBusy("The database is too busy.", retry_after_s=1) from error
         raise DatabaseUnavailable("The database cannot be reached or is too busy.", retry_after_s=5) from error
     except DBAPIError as error:
         if error.connection_invalidated:

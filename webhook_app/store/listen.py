@@ -69,7 +69,8 @@ class Wakeups:
     def _read_tail(self, after: int | None) -> int:
         with self._store.reading() as connection:
             if after is None:
-                return int(connection.scalar(select(func.coalesce(func.max(EventRow.position), 0))) or 0)
+                after = int(connection.scalar(select(func.coalesce(func.max(EventRow.position), 0))) or 0)
+                self._tell(None)  # What happened before we listened is found by reading.
             newer = select(EventRow.position, EventRow.track_id).where(EventRow.position > after)
             rows = connection.execute(newer.order_by(EventRow.position).limit(1000)).all()
         if rows:

@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from webhook_app.store.tables import Base
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
 PACKAGE = Path(__file__).resolve().parent.parent
 MIGRATION_LOCK = 0x57_41_4D_49  # Any constant: all who migrate an installation agree on it.
@@ -54,12 +54,12 @@ def current(url: str) -> str | None:
 
 def head() -> str:
     """The newest revision that this code knows."""
-    return _scripts().get_current_head() or BASE
+    return max(_revisions())
 
 
-def known(revision: str) -> bool:
-    """Whether this code knows the revision; an unknown one means a database ahead of the code."""
-    return any(script.revision == revision for script in _scripts().walk_revisions())
+def is_behind(revision: str | None) -> bool:
+    """Whether the database needs an upgrade. A revision that this code does not know is of a newer one."""
+    return revision is None or (revision != head() and revision in _revisions())
 
 
 def check(url: str) -> list[str]:
@@ -91,7 +91,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _is_ahead(revision: str | None) -> bool:
-    return revision is not None and not known(revision)
+    return revision is not None and revision not in _revisions()
 
 
 def _migrate(url: str, revision: str, act: Callable[[Connection, Config], None]) -> None:
@@ -155,14 +155,17 @@ def _advisory_lock(connection: Connection) -> None:
 def _config() -> Config:
     from alembic.config import Config
 
-    packaged = PACKAGE / "_migrations"
-    scripts = packaged if packaged.is_dir() else PACKAGE.parent / "migrations"
     config = Config()
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
     return config
 
 
-def _scripts() -> ScriptDirectory:
-    from alembic.script import ScriptDirectory
+def _scripts() -> Path:
+    packaged = PACKAGE / "_migrations"
+    return packaged if packaged.is_dir() else PACKAGE.parent / "migrations"
 
-    return ScriptDirectory.from_config(_config())
+
+@cache
+def _revisions() -> frozenset[str]:
+    """All that this code knows: a script's name begins with its revision."""
+    return frozenset(script.name.partition("_")[0] for script in (_scripts() / "versions").glob("[0-9]*_*.py"))

@@ -1,4 +1,5 @@
-"""Callbacks into the database, many to a commit: one writer per process, and every request waits for its commit.
+"""Callbacks into the database, many to a commit: one writer per process, and every request waits for its commit. When
+the database is away they go into the spool.
 
 There is no artificial delay: what arrived during the last commit is the next batch (performance.md, section 2).
 Plain `threading` primitives only, so that the same code works under threads and under gevent.
@@ -13,12 +14,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable, StorageError
 from webhook_app.flows.receive import Arrival
 
 MOST_IN_A_BATCH = 256
 GIVE_UP_AFTER_S = 5.0
 RETRY_AFTER_S = 5
+# With less left than a lock's time-out, applying one more may keep the others waiting for too long.
+APPLY_WITHIN_S = 2.5
 # Beyond this the database is not keeping up, and keeping more in memory would only lose more.
 MOST_WAITING_BYTES = 64 << 20
 OVERHEAD_BYTES = 1024
@@ -46,7 +49,8 @@ class _Handed:
 
 class Batcher:
     """`receive` keeps and applies a batch in one transaction, `keep_raw` puts one on record without a look at it,
-    `committed` is told which jobs may have changed. The writer starts with a process's first callback."""
+    `spool` keeps some outside the database or raises `StorageError`, `committed` is told which jobs may have changed.
+    The writer starts with a process's first callback."""
 
     def __init__(
         self,
@@ -54,11 +58,13 @@ class Batcher:
         keep_raw: Callable[[Arrival], None],
         committed: Callable[[Collection[str]], None],
         *,
+        spool: Callable[[Sequence[Arrival]], None],
         give_up_after_s: float = GIVE_UP_AFTER_S,
     ) -> None:
         self._receive = receive
         self._keep_raw = keep_raw
         self._committed = committed
+        self._spool = spool
         self._give_up_after_s = give_up_after_s
         self._reset()
         # A fork copies the queue but not the writer; the parent's callbacks are the parent's.
@@ -72,7 +78,8 @@ class Batcher:
         self._writer: threading.Thread | None = None
 
     def put(self, arrival: Arrival) -> None:
-        """Return when the callback is on record. Raises what prevented it; `DatabaseUnavailable` after 5 seconds."""
+        """Return when the callback is on record, in the database or in the spool, after about 5 seconds at the latest.
+        Raises what prevented it."""
         handed = _Handed(arrival)
         with self._changed:
             if self._pending_bytes + handed.weight > MOST_WAITING_BYTES:
@@ -82,10 +89,17 @@ class Batcher:
             self._keep_writing()
             self._changed.notify_all()
         if not handed.settled.wait(self._give_up_after_s):
-            # It stays in the queue: stored late is better than not at all, only nobody may be told that it is stored.
-            raise _unavailable("The callback could not be stored in time.")
+            self._withdraw(handed)
         if handed.error is not None:
             raise handed.error
+
+    def _withdraw(self, handed: _Handed) -> None:
+        """The database hangs. Where the writer has the callback in hand it may be stored twice: that only counts."""
+        with self._changed:
+            if handed in self._pending:
+                self._pending.remove(handed)
+                self._pending_bytes -= handed.weight
+        self._put_aside([handed], _unavailable("The callback could not be stored in time."))
 
     def finish(self, timeout_s: float) -> bool:
         """Wait until everything handed over is settled; False when that took longer."""
@@ -105,15 +119,16 @@ class Batcher:
             self._died()
 
     def _died(self) -> None:
-        """Not even `except Exception` caught it (a thread killed from outside). Whoever waited hears of it now, and the
-        next writer takes over what is left."""
+        """Not even `except Exception` caught it (a thread killed from outside). What it had in hand is put aside, and
+        the next writer takes over what is left."""
         with self._changed:
-            for handed in self._in_hand:
-                handed.settle(_unavailable("The callback's batch was interrupted."))
-            self._in_hand = []
+            interrupted, self._in_hand = self._in_hand, []
             self._writer = None
             if self._pending:
                 self._keep_writing()
+        waiting = [handed for handed in interrupted if not handed.settled.is_set()]
+        if waiting:
+            self._put_aside(waiting, _unavailable("The callback's batch was interrupted."))
 
     def _take(self) -> list[_Handed]:
         """The next batch, in order of arrival. Two of one job never share one: the second is judged after the first."""
@@ -144,36 +159,42 @@ class Batcher:
         started = time.monotonic()
         try:
             self._receive([handed.arrival for handed in batch])
+        except DatabaseBusy as error:
+            log.warning("callback.batch_busy", size=len(batch), error=error.detail)
+            self._settle_one_by_one(batch, started)
         except DatabaseUnavailable as error:
             self._give_up(batch, error)
         except Exception:
             log.exception("callback.batch_failed", size=len(batch))
-            self._settle_one_by_one(batch)
+            self._settle_one_by_one(batch, started)
         else:
             for handed in batch:
                 handed.settle(None)
             log.debug("callback.batch", size=len(batch), ms=round(1000 * (time.monotonic() - started), 1))
         self._committed({handed.arrival.track_id for handed in batch if handed.error is None})
 
-    def _settle_one_by_one(self, batch: list[_Handed]) -> None:
+    def _settle_one_by_one(self, batch: list[_Handed], started: float) -> None:
         """Something in the batch cannot be stored or applied: find it, so that the others do not suffer for it."""
         for position, handed in enumerate(batch):
             try:
-                self._store_alone(handed, tried=len(batch) == 1)
+                late = time.monotonic() - started > APPLY_WITHIN_S
+                self._store_alone(handed, raw=late or len(batch) == 1)
             except DatabaseUnavailable as error:
                 self._give_up(batch[position:], error)
                 return
             except Exception as error:
-                log.exception("callback.lost", track_id=handed.arrival.track_id, attempt=handed.arrival.attempt)
-                handed.settle(error)
+                log.exception("callback.not_stored", track_id=handed.arrival.track_id, attempt=handed.arrival.attempt)
+                self._put_aside([handed], error)
             else:
                 handed.settle(None)
 
-    def _store_alone(self, handed: _Handed, *, tried: bool) -> None:
+    def _store_alone(self, handed: _Handed, *, raw: bool) -> None:
         """On its own, and where even that fails, raw: a worker's tick looks at it again later."""
-        if not tried:
+        if not raw:
             try:
                 self._receive([handed.arrival])
+            except DatabaseBusy as error:
+                log.warning("callback.busy", track_id=handed.arrival.track_id, error=error.detail)
             except DatabaseUnavailable:
                 raise
             except Exception:
@@ -182,15 +203,26 @@ class Batcher:
                 return
         self._keep_raw(handed.arrival)
 
-    def _give_up(self, batch: list[_Handed], error: DatabaseUnavailable) -> None:
-        """The database is away: everybody who waits hears it at once, the ones behind this batch too."""
+    def _give_up(self, batch: list[_Handed], error: Exception) -> None:
+        """The database is away: everything goes into the spool at once, what came behind this batch too."""
         with self._changed:
             waiting = [*batch, *self._pending]
             self._pending = deque()
             self._pending_bytes = 0
-        log.warning("callback.database_unavailable", refused=len(waiting))
+        self._put_aside(waiting, error)
+
+    def _put_aside(self, waiting: list[_Handed], error: Exception) -> None:
+        """Into the spool; where that cannot keep them either, they hear `error`, and the provider a 503."""
+        reason: Exception | None = None
+        try:
+            self._spool([handed.arrival for handed in waiting])
+        except StorageError as full:
+            log.error("callback.lost", count=len(waiting), database=str(error), spool=str(full))
+            reason = error
+        else:
+            log.warning("callback.spooled", count=len(waiting), reason=str(error))
         for handed in waiting:
-            handed.settle(error)
+            handed.settle(reason)
 
 
 def _unavailable(detail: str) -> DatabaseUnavailable:

@@ -9,10 +9,12 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from webhook_app.domain.errors import NotFound, TooLarge
 from webhook_app.domain.ids import is_track_id
+from webhook_app.flows import spool
 from webhook_app.flows.receive import Arrival, keep_raw, receive, without_secrets
 from webhook_app.web.batcher import Batcher
 from webhook_app.web.registry import Registry
 from webhook_app.web.respond import json_response
+from webhook_app.web.spooling import drainer_of
 from webhook_app.web.waiting import wakeups_of
 from webhook_app.wiring import Parts, policy
 
@@ -26,6 +28,7 @@ FAILED = "the callback could not be applied when it came"
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The route, with a batcher of its own in `app.extensions["batcher"]`."""
     batcher = app.extensions["batcher"] = make_batcher(app, parts)
+    drainer_of(app, parts)
 
     @registry.route(
         app,
@@ -56,12 +59,16 @@ def make_batcher(app: Flask, parts: Parts) -> Batcher:
         receive(parts.store, arrivals, parts.providers, datetime.now(UTC), rules)
 
     def keep(arrival: Arrival) -> None:
-        keep_raw(parts.store, arrival, problem=FAILED)
+        keep_raw(parts.store, [arrival], problem=FAILED)
+
+    def keep_in_spool(arrivals: Sequence[Arrival]) -> None:
+        spool.keep(parts.spool, arrivals)
+        drainer_of(app, parts).start()
 
     def committed(track_ids: Collection[str]) -> None:
         wakeups.notify(track_ids)
 
-    return Batcher(receive_now, keep, committed)
+    return Batcher(receive_now, keep, committed, spool=keep_in_spool)
 
 
 def _arrival(provider: str, track_id: str, attempt: int, body: bytes) -> Arrival:

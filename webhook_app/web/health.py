@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
 from webhook_app import __version__
-from webhook_app.domain.errors import DatabaseUnavailable, InvalidField
+from webhook_app.domain.errors import DatabaseUnavailable, InvalidField, StorageError
 from webhook_app.store import reads
 from webhook_app.web.registry import Registry
 from webhook_app.web.respond import json_response
@@ -17,6 +17,7 @@ from webhook_app.web.waiting import waiting_of
 from webhook_app.wiring import Parts
 
 NONCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CAN_KEEP = frozenset({"ready", "degraded"})
 DOCTOR = "doctor"  # The purpose of the signature; `webhook-app doctor` checks it with the same one.
 
 
@@ -91,26 +92,34 @@ def _register_probes(app: Flask, parts: Parts, registry: Registry) -> None:
         answers={200: Readiness, 503: Readiness},
     )
     def get_readiness() -> ResponseReturnValue:
-        """503 when a callback could not be kept, or when the process is about to end."""
-        database = database_state(parts)
-        status = "draining" if waiting.draining else "ready" if database == "ok" else "unavailable"
-        found = Readiness(
-            status=status,
-            database=database,
-            spool=Spool(entries=0, writable=is_writable(parts.settings.spool_dir)),
-            version=__version__,
-        )
-        return json_response(found.model_dump(), 200 if status == "ready" else 503)
+        """503 when neither the database nor the spool could keep a callback, or when the process is about to end."""
+        database, spool = database_state(parts), spool_state(parts)
+        status = "draining" if waiting.draining else _status(database, spool)
+        found = Readiness(status=status, database=database, spool=spool, version=__version__)
+        return json_response(found.model_dump(), 200 if status in CAN_KEEP else 503)
+
+
+def _status(database: str, spool: Spool) -> str:
+    if database == "ok":
+        return "ready" if spool.writable else "degraded"
+    return "degraded" if spool.writable else "unavailable"
+
+
+def spool_state(parts: Parts) -> Spool:
+    """How much waits there, and whether it could take more."""
+    try:
+        return Spool(entries=parts.spool.entries(), writable=is_writable(parts.settings.spool_dir))
+    except StorageError:
+        return Spool(entries=0, writable=False)
 
 
 def database_state(parts: Parts) -> str:
-    """`ok`, `behind` for a database without our tables, `down` for none that answers."""
+    """`ok`, `behind` for a database that needs an upgrade, `down` for none that answers."""
     try:
         with parts.store.reading() as connection:
-            revision = reads.database_revision(connection)
+            return "ok" if reads.is_upgraded(connection) else "behind"
     except DatabaseUnavailable:
         return "down"
-    return "behind" if revision is None else "ok"
 
 
 def is_writable(directory: Path) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from webhook_app import wiring
-from webhook_app.flows import archive, reconcile, seal, submit
+from webhook_app.flows import archive, reconcile, seal, spool, submit
 from webhook_app.flows.receive import apply_stored
 from webhook_app.wiring import MODELSLAB, Parts
 from webhook_app.worker.crew import Crew
@@ -20,6 +20,7 @@ POLLERS = 2
 BATCH = 100
 POLLS_AT_ONCE = 5
 SWEEP_S = 1.0
+SPOOL_S = 5.0
 SEAL_REST_S = 0.02
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 HEARTBEAT_S = 10.0
@@ -53,6 +54,7 @@ class Ticks:
             Ticking("seal", self.seal, SWEEP_S, rest_s=SEAL_REST_S, wake=self.seal_wake),
             Ticking("stored", self.stored, SWEEP_S),
             Ticking("expire", self.expire, SWEEP_S),
+            Ticking("spool", self.drain, SPOOL_S),
             *(Ticking(f"poll-{n}", self.poll, SWEEP_S) for n in range(POLLERS)),
         ]
 
@@ -108,6 +110,10 @@ class Ticks:
 
     def expire(self) -> int:
         return reconcile.expire(self.parts.store, policy=self.policy, now=clock())
+
+    def drain(self) -> int:
+        """What web processes of this machine left in their spools when they died."""
+        return spool.drain(self.parts.store, self.parts.spool).handed_over
 
     def poll(self) -> int:
         return reconcile.poll_due(

@@ -1,7 +1,7 @@
 """Every question that the doors ask the database. Nothing here writes; rows come back as plain dicts of columns."""
 
 from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
-from webhook_app.store.reads.installation import database_revision, provider_state
+from webhook_app.store.reads.installation import database_revision, is_upgraded, provider_state
 from webhook_app.store.reads.jobs import JobFilter, Position, job, jobs, next_action_at, states_of
 from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, key_by_sha256, keys
 from webhook_app.store.reads.pictures import blob, image, images_of
@@ -20,6 +20,7 @@ __all__ = [
     "events_of",
     "image",
     "images_of",
+    "is_upgraded",
     "job",
     "jobs",
     "key",

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, select, text
 
+from webhook_app.store.migrations import is_behind
 from webhook_app.store.tables import ProviderState
 
 
@@ -13,6 +14,11 @@ def database_revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return revision
+
+
+def is_upgraded(connection: Connection) -> bool:
+    """Whether the schema is at least what this code needs."""
+    return not is_behind(database_revision(connection))
 
 
 def provider_state(connection: Connection) -> list[dict[str, Any]]:

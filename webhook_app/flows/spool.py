@@ -1,0 +1,52 @@
+"""Callbacks while the database is away: into a file of this machine, and from there into the database as raw rows,
+which a worker's tick applies as it does every callback that was kept raw (design.md, decision 7)."""
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from webhook_app.flows.receive import Arrival, keep_raw
+from webhook_app.storage.port import Drained, Spool
+from webhook_app.store.engine import Store
+
+PROBLEM = "the database was away when it came"
+
+
+def keep(spool: Spool, arrivals: Sequence[Arrival]) -> None:
+    """On the disk when this returns. Raises `StorageError` when the spool cannot keep them: then they are not kept."""
+    spool.append([_line_of(arrival) for arrival in arrivals])
+
+
+def drain(store: Store, spool: Spool) -> Drained:
+    """Bring what is spooled into the database. Order does not matter, and what comes twice is counted twice. Raises
+    `DatabaseUnavailable` and `StorageError`; the entries stay where they are."""
+    return spool.drain(lambda lines: keep_raw(store, [_arrival_of(line) for line in lines], problem=PROBLEM))
+
+
+def _line_of(arrival: Arrival) -> bytes:
+    entry = {
+        "provider": arrival.provider,
+        "track_id": arrival.track_id,
+        "attempt": arrival.attempt,
+        "body": base64.b64encode(arrival.body).decode(),
+        "content_type": arrival.content_type,
+        "headers": arrival.headers,
+        "remote_addr": arrival.remote_addr,
+        "received_at": arrival.received_at.isoformat(),
+    }
+    return json.dumps(entry, separators=(",", ":")).encode()
+
+
+def _arrival_of(line: bytes) -> Arrival:
+    entry = json.loads(line)
+    return Arrival(
+        provider=entry["provider"],
+        track_id=entry["track_id"],
+        attempt=entry["attempt"],
+        body=base64.b64decode(entry["body"]),
+        content_type=entry["content_type"],
+        headers=entry["headers"],
+        remote_addr=entry["remote_addr"],
+        received_at=datetime.fromisoformat(entry["received_at"]),
+    )
