@@ -14,6 +14,7 @@ from sqlalchemy import (
     TextClause,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -147,18 +148,23 @@ class Job(Base):
 
 class Attempt(Base):
     """`sends` counts how often this attempt went out: more than one only where the provider provably did nothing
-    before. `poll_at` is the next look at it."""
+    before. `repeats_unconfirmed`: it went out although nobody knew whether the provider had the one before. `poll_at`
+    is the next look at it."""
 
     __tablename__ = "attempts"
     __table_args__ = (
         CheckConstraint(one_of("evidence", Evidence), name="evidence"),
         partial("ix_attempts_poll", "poll_at", where="poll_at IS NOT NULL"),
         partial("ix_attempts_provider_job_id", "provider_job_id", where="provider_job_id IS NOT NULL"),
+        partial("ix_attempts_repeats", "sent_at", where="repeats_unconfirmed"),
+        partial("ix_attempts_unconfirmed", "unconfirmed_at", where="unconfirmed_at IS NOT NULL"),
+        partial("ix_attempts_eta", "sent_at", where="eta_s IS NOT NULL"),
     )
 
     track_id: Mapped[str] = mapped_column(TrackId, ForeignKey("jobs.track_id"), primary_key=True)
     n: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     sends: Mapped[int] = mapped_column(default=0)
+    repeats_unconfirmed: Mapped[bool] = mapped_column(default=False, server_default=false())
     worker: Mapped[str | None] = mapped_column(String(80))
     sent_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
@@ -312,7 +318,8 @@ class Slot(Base):
 
 class ProviderState(Base):
     """Whether a provider is paused, for everyone, and why. `paused_until` null with a reason: until somebody resumes
-    it."""
+    it. `refusals` counts the refusals of every job in a row, and `probe_track_id` is the one job that is sent to see
+    whether they have ended."""
 
     __tablename__ = "provider_state"
 
@@ -321,3 +328,5 @@ class ProviderState(Base):
     paused_until: Mapped[datetime | None]
     paused_reason: Mapped[str | None]
     paused_by: Mapped[str | None] = mapped_column(String(60))
+    refusals: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    probe_track_id: Mapped[str | None] = mapped_column(TrackId)
