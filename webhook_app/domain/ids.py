@@ -31,6 +31,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{os.urandom(26).translate(TO_BASE32).decode()}"
 
 
+def is_id(prefix: str, text: str) -> bool:
+    """True for what `new_id` makes with this prefix: nothing else need be looked up."""
+    return re.fullmatch(rf"{prefix}_[a-z2-7]{{26}}", text) is not None
+
+
 def new_api_key() -> str:
     """A fresh API key: `wapp_` and 43 characters that carry 256 random bits. It is shown once and stored as SHA-256."""
     return API_KEY_PREFIX + base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")

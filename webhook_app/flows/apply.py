@@ -34,6 +34,21 @@ def apply(
     """Apply reports in the caller's transaction; one verdict for each, in order. May be repeated with the same reports.
     What `announce` makes of a report stands in the log before what follows from it."""
     ledger = Ledger(connection, reports)
+    verdicts = decide_all(ledger, reports, policy=policy, now=now, announce=announce)
+    ledger.write(connection)
+    pausing.pause_for(connection, [(ledger.jobs.get(r.track_id), r.outcome) for r in reports], now=now)
+    return verdicts
+
+
+def decide_all(
+    ledger: Ledger,
+    reports: Sequence[Report],
+    *,
+    policy: Policy,
+    now: datetime,
+    announce: Announce = lambda place, verdict, client_id: None,
+) -> list[Verdict]:
+    """Change the ledger's rows as the reports say, and write nothing yet; one verdict for each, in order."""
     verdicts = []
     for place, report in enumerate(reports):
         before = len(ledger.events)
@@ -42,8 +57,6 @@ def apply(
         told = announce(place, verdict, job["client_id"] if job else None)
         ledger.events[before:before] = [told] if told else []
         verdicts.append(verdict)
-    ledger.write(connection)
-    pausing.pause_for(connection, [(ledger.jobs.get(r.track_id), r.outcome) for r in reports], now=now)
     return verdicts
 
 

@@ -95,7 +95,7 @@ def apply_stored(store: Store, providers: Mapping[str, Provider], *, limit: int,
             row = callbacks.claim_unapplied(connection, put_off_until=now + APPLY_AGAIN_AFTER, now=now)
         if row is None:
             return done
-        item = judge(_arrival_from(row), providers)
+        item = judge(arrival_from(row), providers)
         with store.writing() as connection:
             if callbacks.lock_unapplied(connection, row.callback_id):
                 _apply(connection, [item], policy, now, fresh={(row.track_id, row.attempt, row.sha256)})
@@ -183,7 +183,8 @@ def _event(
     return Event(kind, "provider", now, item.arrival.track_id, client_id, data=data)
 
 
-def _arrival_from(row: Any) -> Arrival:
+def arrival_from(row: Any) -> Arrival:
+    """A callback on record as it arrived."""
     return Arrival(
         provider=row.provider,
         track_id=row.track_id,

@@ -63,7 +63,7 @@ def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
 
 def settle(connection: Connection, settled: Sequence[dict[str, Any]]) -> None:
     """Write what became of callbacks: each dict has `track_id, attempt, sha256, verdict, problem, applied_at`. The
-    first verdict stays."""
+    first verdict stays (but see `settle_again`)."""
     SETTLE.execute(connection, settled)
 
 
@@ -71,6 +71,23 @@ def lock_unapplied(connection: Connection, callback_id: str) -> bool:
     """Lock a callback before its job, as everywhere; False when somebody has applied it meanwhile."""
     mine = select(Callback.callback_id).where(Callback.callback_id == callback_id, Callback.applied_at.is_(None))
     return connection.scalar(mine.with_for_update()) is not None
+
+
+def get(connection: Connection, callback_id: str) -> Row[Any] | None:
+    """One callback, not locked."""
+    return connection.execute(select(Callback.__table__).where(Callback.callback_id == callback_id)).one_or_none()
+
+
+def lock(connection: Connection, callback_id: str) -> Row[Any] | None:
+    """A callback, locked before its job, as everywhere; None when there is none of this id."""
+    mine = select(Callback.__table__).where(Callback.callback_id == callback_id)
+    return connection.execute(mine.with_for_update()).one_or_none()
+
+
+def settle_again(connection: Connection, callback_id: str, *, verdict: str, problem: str | None, now: datetime) -> None:
+    """Replace what became of a callback that `lock` locked: the one way past its first verdict."""
+    mine = update(Callback).where(Callback.callback_id == callback_id)
+    connection.execute(mine.values(verdict=verdict, problem=problem, applied_at=now, retry_at=None))
 
 
 def claim_unapplied(connection: Connection, *, put_off_until: datetime, now: datetime) -> Row[Any] | None:

@@ -1,4 +1,4 @@
-"""The database: engine, pragmas, and the two kinds of transaction. Nothing here knows a table."""
+"""The database: engine, pragmas, and the kinds of transaction. Nothing here knows a table."""
 
 import sqlite3
 import time
@@ -58,6 +58,13 @@ class Store:
             connection = connection.execution_options(immediate=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def trying(self) -> Iterator[Connection]:
+        """One transaction that may write and is rolled back at the end of its block: to see what it would do."""
+        with self.writing() as connection:
+            yield connection
+            connection.rollback()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -159,8 +159,8 @@ class AttemptAnswer(Shown):
     polled_at: datetime | None
 
 
-class CallbackAnswer(Shown):
-    """What the provider sent, raw, and what was made of it."""
+class ReceivedAnswer(Shown):
+    """What is known of a callback, without what was in it."""
 
     callback_id: str
     provider: str
@@ -170,14 +170,51 @@ class CallbackAnswer(Shown):
     times_seen: int
     verdict: Verdict | None
     problem: str | None
-    body: str | None
-    body_encoding: Literal["utf-8", "base64"] | None
     content_type: str | None
-    headers: dict[str, Any]
     remote_addr: str | None
     received_at: datetime
     last_seen_at: datetime
     applied_at: datetime | None
+
+
+class CallbackAnswer(ReceivedAnswer):
+    """What the provider sent, raw, and what was made of it."""
+
+    body: str | None
+    body_encoding: Literal["utf-8", "base64"] | None
+    headers: dict[str, Any]
+
+
+class Change(Shown, Generic[Item]):
+    before: Item
+    after: Item
+
+
+class ChangedJob(Shown):
+    status: Change[Status]
+    archive_status: Change[ArchiveStatus]
+    error: Change[JobFault | None]
+
+
+class ChangedImage(Shown):
+    image_id: str
+    index: int
+
+
+class ReplayAnswer(Shown):
+    """What reading a callback again changed, or would change: its verdict, its job (null where there is none), the
+    pictures that get other sources, and how many events of each type are written."""
+
+    callback_id: str
+    track_id: str
+    attempt: int
+    dry_run: bool
+    changed: bool
+    verdict: Change[Verdict | None]
+    problem: Change[str | None]
+    job: ChangedJob | None
+    images: list[ChangedImage]
+    events: dict[EventType, int]
 
 
 class KeyAnswer(Shown):
@@ -218,5 +255,6 @@ JobList = ListAnswer[JobAnswer]
 EventList = ListAnswer[EventAnswer]
 AttemptList = ListAnswer[AttemptAnswer]
 CallbackList = ListAnswer[CallbackAnswer]
+ReceivedList = ListAnswer[ReceivedAnswer]
 KeyList = ListAnswer[KeyAnswer]
 ClientList = ListAnswer[ClientAnswer]

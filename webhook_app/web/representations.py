@@ -27,6 +27,7 @@ FAMILY_MEMBERS = ("batch_id", "parent_track_id")
 INSTANTS = ("created_at", "submitted_at", "completed_at", "archived_at", "deadline_at")
 EVENT_MEMBERS = ("event_id", "seq", "type", "track_id", "batch_id", "client_id", "actor", "created_at", "data")
 CALLBACK_MEMBERS = ("callback_id", "provider", "track_id", "attempt", "sha256", "times_seen", "verdict", "problem")
+CALLBACK_CIRCUMSTANCES = ("remote_addr", "received_at", "last_seen_at", "applied_at")
 
 
 def etag(row: dict[str, Any]) -> str:
@@ -151,13 +152,18 @@ def attempt(row: dict[str, Any]) -> dict[str, Any]:
     return {"attempt": row["n"]} | {name: row[name] for name in (*members, *polling)}
 
 
+def received(row: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a callback, without what was in it."""
+    return {name: row[name] for name in (*CALLBACK_MEMBERS, "content_type", *CALLBACK_CIRCUMSTANCES)}
+
+
 def callback(row: dict[str, Any]) -> dict[str, Any]:
     """What the provider sent, raw, and what was made of it. `body` is text, or base64 where it is not UTF-8."""
     body, encoding = _text_or_base64(row["body"])
     return (
         {name: row[name] for name in CALLBACK_MEMBERS}
         | {"body": body, "body_encoding": encoding, "content_type": row["content_type"], "headers": row["headers"]}
-        | {name: row[name] for name in ("remote_addr", "received_at", "last_seen_at", "applied_at")}
+        | {name: row[name] for name in CALLBACK_CIRCUMSTANCES}
     )
 
 

@@ -1,5 +1,6 @@
 """Every question that the doors ask the database. Nothing here writes; rows come back as plain dicts of columns."""
 
+from webhook_app.store.reads.callbacks import CallbackFilter, callback, callbacks
 from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
 from webhook_app.store.reads.installation import database_revision, is_upgraded, provider_state
 from webhook_app.store.reads.jobs import JobFilter, Position, job, jobs, next_action_at, states_of
@@ -8,11 +9,14 @@ from webhook_app.store.reads.pictures import blob, image, images_of
 from webhook_app.store.reads.queue import queue_positions
 
 __all__ = [
+    "CallbackFilter",
     "JobFilter",
     "KeyRow",
     "Position",
     "attempts_of",
     "blob",
+    "callback",
+    "callbacks",
     "callbacks_of",
     "client_by_name",
     "clients",
