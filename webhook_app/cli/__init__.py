@@ -18,6 +18,7 @@ VERBS = {
     "emulator": ("webhook_app.emulator.command", "emulator"),
     "db": ("webhook_app.cli.db", "db"),
     "keys": ("webhook_app.cli.keys", "keys"),
+    "callbacks": ("webhook_app.cli.callbacks", "callbacks"),
     "doctor": ("webhook_app.cli.doctor", "doctor"),
     "version": ("webhook_app.cli.version", "version"),
 }

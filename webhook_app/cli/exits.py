@@ -25,7 +25,14 @@ class Exit(IntEnum):
     WAIT_ELAPSED = 8
 
 
-BY_STATUS = {401: Exit.NOT_ALLOWED, 403: Exit.NOT_ALLOWED, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT, 422: Exit.USAGE}
+BY_STATUS = {
+    401: Exit.NOT_ALLOWED,
+    403: Exit.NOT_ALLOWED,
+    404: Exit.NOT_FOUND,
+    409: Exit.CONFLICT,
+    410: Exit.CONFLICT,
+    422: Exit.USAGE,
+}
 
 
 class Stop(Exception):
