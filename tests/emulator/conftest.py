@@ -2,6 +2,7 @@
 
 import json
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,16 @@ class Emulator:
         body = {"key": "any", "prompt": "a lighthouse at dawn", **members}
         return self.post("/api/v1/enterprise/flux/text2img", body)
 
+    def open_submit(self, **members: Any) -> socket.socket:
+        """A raw connection with a submit on it, nothing read yet."""
+        body = json.dumps({"key": "any", "prompt": "a lighthouse at dawn", **members}).encode()
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        lines = ["POST /api/v1/enterprise/flux/text2img HTTP/1.1", f"Host: {host}:{port}"]
+        head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""])
+        connection = socket.create_connection((host, int(port)), PATIENCE_S)
+        connection.sendall(head.encode() + body)
+        return connection
+
     def fetch(self, job_id: int) -> dict[str, Any]:
         return self.post(f"/api/v1/enterprise/flux/fetch/{job_id}", {"key": "any"}).json()
 
@@ -49,6 +60,12 @@ class Emulator:
         raise AssertionError(f"{len(entries)} of {count} {kind} entries came")
 
 
+def read_to_the_end(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes. Raises ConnectionResetError for a RST."""
+    with connection:
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 class Receiver:
     """Keeps every body that is posted to `url`, raw and in order."""
 
@@ -58,7 +75,8 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                got.put((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                got.put(({":path": self.path, **self.headers}, body))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -73,8 +91,12 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
+    def next_raw(self) -> tuple[dict[str, str], bytes]:
+        """Headers, the path as `:path` among them, and body."""
+        return self.got.get(timeout=PATIENCE_S)
+
     def next(self) -> dict[str, Any]:
-        return json.loads(self.got.get(timeout=PATIENCE_S)[1])
+        return json.loads(self.next_raw()[1])
 
 
 @pytest.fixture

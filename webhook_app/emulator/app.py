@@ -3,25 +3,28 @@
 import base64
 import hashlib
 import io
+import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, Flask, Response, abort, current_app, request, send_file
+from flask import Blueprint, Flask, Response, current_app, request, send_file
 
-from webhook_app.emulator import bodies
+from webhook_app.emulator import bodies, pages, wire
 from webhook_app.emulator.control import control
+from webhook_app.emulator.fetching import answer_to_fetch
 from webhook_app.emulator.job import Job
 from webhook_app.emulator.options import EmulatorOptions
 from webhook_app.emulator.painting import black, paint
 from webhook_app.emulator.refusals import Refusal
 from webhook_app.emulator.studio import Studio
 from webhook_app.emulator.submission import check_key, read_submission
+from webhook_app.emulator.words import PictureFault
 
 LARGEST_BODY = 8 * 2**20
 ENTERPRISE = "/api/v1/enterprise/flux"
 PUBLIC = "/api/v6/images"
-UNKNOWN_ID = {"status": "error", "message": "Request not found"}
 OPERATIONS: Mapping[str, dict[str, str]] = {
     "restart_server": {"status": "success", "message": "server restarting"},
     "update_server": {"message": "server updating", "status": "success"},
@@ -32,11 +35,11 @@ OPERATIONS: Mapping[str, dict[str, str]] = {
 provider = Blueprint("provider", __name__)
 
 
-def create_app(options: EmulatorOptions) -> Flask:
-    """A WSGI application with its own studio; two of them share nothing."""
+def create_app(options: EmulatorOptions, stopping: threading.Event) -> Flask:
+    """A WSGI application with its own studio; two of them share nothing. `stopping` ends the requests that it holds."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
-    app.extensions["studio"] = Studio(options)
+    app.extensions["studio"] = Studio(options, stopping)
     app.register_blueprint(provider)
     app.register_blueprint(control)
     app.register_error_handler(Refusal, _refuse)
@@ -48,12 +51,19 @@ def _studio() -> Studio:
     return studio
 
 
-def _answer(body: Any, http_status: int = 200) -> Response:
+def _answer(body: dict[str, Any] | str, http_status: int = 200) -> Response:
+    if isinstance(body, str):
+        return Response(body, http_status, mimetype="text/html")
     return Response(bodies.php_json(body), http_status, mimetype="application/json")
 
 
 def _refuse(refusal: Refusal) -> Response:
-    return _answer(*refusal.answer(_studio().options.error_style))
+    body, http_status, headers = refusal.answer(_studio().options.error_style)
+    if body is None or http_status is None:
+        return wire.reset_answer()
+    response = _answer(body, http_status)
+    response.headers.update(headers)
+    return response
 
 
 def _body() -> dict[str, Any]:
@@ -81,6 +91,7 @@ def img2img() -> Response:
 
 
 def _submit(*, from_image: bool) -> Response:
+    """Leaves one `submit` and one `answer` in the ledger. The body is read whatever will happen: the fate is in it."""
     studio, body = _studio(), _body()
     facts = {
         "path": request.path,
@@ -93,16 +104,21 @@ def _submit(*, from_image: bool) -> Response:
         asked = read_submission(body, from_image=from_image)
         job = studio.place(asked, base=request.host_url.rstrip("/"), fetch_path=f"{family}/fetch")
     except Refusal as refusal:
-        studio.record("submit", None, track_id=body.get("track_id"), refused=str(refusal), **facts)
+        told = {"taken": False, "refused": refusal.text, "fault": refusal.fault}
+        studio.record("submit", None, track_id=body.get("track_id"), **told, **facts)
+        given, http_status, _ = refusal.answer(studio.options.error_style)
+        aborted = refusal.fault if given is None else None
+        entry = {"http_status": http_status, "aborted": aborted, "body": given}
+        studio.record("answer", None, track_id=body.get("track_id"), **entry)
         raise
     studio.record_accepted(job, facts)
     return _first_answer(studio, job)
 
 
 def _first_answer(studio: Studio, job: Job) -> Response:
-    first = studio.first_answer(job)
-    studio.record("answer", job, http_status=200, body=first)
-    response = _answer(first)
+    first, fault = studio.first_answer(job), job.fate.submit_fault
+    studio.record("answer", job, **wire.told(fault, first))
+    response = wire.spoilt(bodies.php_json(first), fault, partial(studio.hold, job), studio.options)
     response.call_on_close(lambda: studio.answered(job))
     return response
 
@@ -120,13 +136,13 @@ def fetch_by_body() -> Response:
 
 
 def _fetch(job_id: str) -> Response:
-    """An unknown id is HTTP 200 in both styles: no page documents a code for it."""
     studio = _studio()
     number = int(job_id) if job_id.isascii() and job_id.isdigit() and len(job_id) < 20 else 0
     job = studio.find(number)
-    body = UNKNOWN_ID if job is None else bodies.fetched(job)
-    studio.record("fetch", job, path=request.path, asked=job_id, http_status=200, status=body["status"])
-    return _answer(body)
+    body, http_status = answer_to_fetch(job, another=studio.another, style=studio.options.error_style)
+    status = body["status"] if isinstance(body, dict) else None
+    studio.record("fetch", job, path=request.path, asked=job_id, http_status=http_status, status=status)
+    return _answer(body, http_status)
 
 
 @provider.post(f"{ENTERPRISE}/system_details")
@@ -150,11 +166,26 @@ def operate(operation: str) -> Response:
 def picture(name: str) -> Response:
     """The bytes; 404 as an HTML page while they are not there, like the object stores of the provider."""
     studio = _studio()
-    found = studio.picture(name, request.path)
-    if found is None:
-        studio.record("picture", None, path=request.path, http_status=404)
-        abort(404)
-    job, index = found
+    job, index, fault = studio.picture(name, request.path)
+    if job is None or fault is not PictureFault.NONE:
+        response = _no_picture(fault)
+        studio.record("picture", job, path=request.path, http_status=response.status_code)
+        return response
+    return _picture(studio, job, index)
+
+
+def _no_picture(fault: PictureFault) -> Response:
+    """What an object store says in a picture's place."""
+    match fault:
+        case PictureFault.HTML:
+            return Response(pages.NO_PICTURE, 200, mimetype="text/html")
+        case PictureFault.FORBIDDEN:
+            return Response(pages.ACCESS_DENIED, 403, mimetype="application/xml")
+        case _:
+            return Response(pages.NO_PICTURE, 404, mimetype="text/html")
+
+
+def _picture(studio: Studio, job: Job, index: int) -> Response:
     started_at = time.perf_counter()
     data = _pixels(job, index)
     digest = hashlib.sha256(data).hexdigest()

@@ -1,11 +1,12 @@
 """What becomes of a job: one pure function of the emulator's seed, the input, its repeat count and the options.
 
-Further misbehaviour belongs here: a member of Fate, an option with its mix, and one line in `decide`."""
+Further misbehaviour belongs here: words with their meaning, an option that is a mix of them, and a member of Fate."""
 
 import hashlib
 from dataclasses import dataclass
 
-from webhook_app.emulator.options import MIXES, CallbackHabit, EmulatorOptions, Ending, SubmitForm, parse_mix
+from webhook_app.emulator.options import MIXES, EmulatorOptions, parse_mix
+from webhook_app.emulator.words import CallbackHabit, Ending, FetchForm, PictureFault, SubmitFault, SubmitForm
 
 SEED_SPACE = 2**32
 
@@ -15,10 +16,14 @@ class Fate:
     """Everything about a job that the emulator may choose. Decided once, at the submit."""
 
     submit_form: SubmitForm
+    submit_fault: SubmitFault
     ending: Ending
     callback: CallbackHabit
     callback_delay_s: float
+    fetch_form: FetchForm
     picture_404_first_k: int
+    picture_fault: PictureFault
+    picture_fault_first_k: int
     drawn_seed: int
 
 
@@ -28,12 +33,18 @@ def decide(options: EmulatorOptions, *, digest: str, repeat: int) -> Fate:
     def pick(name: str) -> str:
         return _pick(options, name, _roll(options.seed, name, digest, repeat))
 
+    callback = CallbackHabit(pick("callback"))
+    late_s = options.callback_late_s if callback is CallbackHabit.LATE else 0.0
     return Fate(
         submit_form=SubmitForm(pick("submit_form")),
+        submit_fault=SubmitFault(pick("submit_fault")),
         ending=Ending(pick("ending")),
-        callback=CallbackHabit(pick("callback")),
-        callback_delay_s=options.callback_delay_s,
+        callback=callback,
+        callback_delay_s=options.callback_delay_s + late_s,
+        fetch_form=FetchForm(pick("fetch_form")),
         picture_404_first_k=options.picture_404s,
+        picture_fault=PictureFault(pick("picture_fault")),
+        picture_fault_first_k=options.picture_fault_reads,
         drawn_seed=int(_roll(options.seed, "drawn_seed", digest, repeat) * SEED_SPACE),
     )
 

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from webhook_app.emulator.job import Job, JobState
-from webhook_app.emulator.options import SubmitForm
+from webhook_app.emulator.words import SubmitForm
 
 TIP = "Your image is processing in background, you can get this image using fetch API"
 FETCH_TIP = "Please wait until your image is processed."
@@ -110,10 +110,15 @@ def failed(job: Job) -> dict[str, Any]:
     return {"status": "failed", "id": "", "message": "Failed, Try Again", "output": ""}
 
 
+def still_processing() -> dict[str, Any]:
+    """The answer to a fetch before the picture is there: no id."""
+    return {"status": "processing", "message": "try again later.", "output": "", "tip": FETCH_TIP}
+
+
 def fetched(job: Job) -> dict[str, Any]:
     """The thin answer to a fetch: no meta, no seed, no track_id, and no id while processing."""
     if job.state is JobState.PROCESSING:
-        return {"status": "processing", "message": "try again later.", "output": "", "tip": FETCH_TIP}
+        return still_processing()
     if job.state is JobState.FAILED:
         return failed(job)
     urls = job.picture_urls()
@@ -136,6 +141,26 @@ def callback(job: Job) -> dict[str, Any]:
         "webhook_status": "",
         "meta": _callback_meta(job),
     }
+
+
+def progress(job: Job) -> dict[str, Any]:
+    """A callback of a job that is under way, or says so."""
+    told = {"track_id": job.submission.track_id, "eta": 12, "output": [], "future_links": job.picture_urls()}
+    return {"status": "processing", **_callback_id(job), **told}
+
+
+def failure(job: Job) -> dict[str, Any]:
+    """A failed callback in the documented form, whatever became of the job."""
+    message = "Processing failed: Invalid input dimensions"
+    return {"status": "failed", **_callback_id(job), "message": message, "track_id": job.submission.track_id}
+
+
+def untracked(body: dict[str, Any]) -> dict[str, Any]:
+    """A callback without its track_id, which a webhook's URL may hold as well."""
+    told = {name: value for name, value in body.items() if name != "track_id"}
+    if "meta" in told:
+        told["meta"] = {name: value for name, value in told["meta"].items() if name not in {"track_id", "webhook"}}
+    return told
 
 
 def _callback_id(job: Job) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tells the webhook: one POST, one try, thirty seconds, as the provider documents. Never on a request's thread."""
+"""Tells the webhook: one POST, one try, thirty seconds, as the provider documents. On threads of its own."""
 
 import threading
 from collections.abc import Callable
@@ -8,11 +8,12 @@ from queue import SimpleQueue
 import requests
 
 from webhook_app import __version__
+from webhook_app.emulator.postings import Posting
 
 PATIENCE_S = 30
 AT_ONCE = 32
 EXCERPT = 200
-HEADERS = {"Content-Type": "application/json", "User-Agent": f"webhook-app-emulator/{__version__}"}
+USER_AGENT = f"webhook-app-emulator/{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,20 @@ class CallbackSender:
         while True:
             self._due.get()()
 
-    def post(self, url: str, body: str) -> Reply:
-        """Send the body on a fresh connection: a stale pooled one would lose callbacks that nobody ordered lost."""
+    def post(self, posting: Posting) -> Reply:
+        """Send it on a fresh connection: a stale pooled one would lose callbacks that nobody ordered lost."""
         with requests.Session() as session:
             session.trust_env = (
                 False  # A proxy of the machine must not stand between this process and a local receiver.
             )
             try:
                 answer = session.post(
-                    url, data=body.encode(), headers=HEADERS, timeout=PATIENCE_S, allow_redirects=False, stream=True
+                    posting.url,
+                    data=posting.body.encode(),
+                    headers={"Content-Type": posting.content_type, "User-Agent": USER_AGENT},
+                    timeout=PATIENCE_S,
+                    allow_redirects=False,
+                    stream=True,
                 )
                 return Reply(answer.status_code)
             except (requests.RequestException, ValueError) as error:

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from webhook_app.emulator.options import OptionError, changed, shown
+from webhook_app.emulator.options import OptionError, shown
 from webhook_app.emulator.studio import Studio
 
 control = Blueprint("control", __name__, url_prefix="/_emulator")
@@ -50,9 +50,8 @@ def configure() -> Response | tuple[Response, int]:
     changes: Any = request.get_json(force=True, silent=True)
     if not isinstance(changes, dict):
         return jsonify(error="the body must be a JSON object of options"), 400
-    studio = _studio()
     try:
-        studio.options = changed(studio.options, changes)
+        _studio().reconfigure(changes)
     except OptionError as error:
         return jsonify(error=str(error)), 400
     return config()

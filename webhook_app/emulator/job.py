@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from webhook_app.emulator.behaviour import Fate
-from webhook_app.emulator.options import SubmitForm
 from webhook_app.emulator.submission import Submission
+from webhook_app.emulator.words import SubmitForm
 
 PICTURE_NAME = re.compile(r"(?P<prefix>[0-9a-f-]{36})-(?P<index>[0-9])\.(?P<suffix>png|base64)")
 
 
 class JobState(StrEnum):
+    """Success and failed are final."""
+
     PROCESSING = "processing"
     SUCCESS = "success"
     FAILED = "failed"
@@ -23,7 +25,8 @@ class Job:
     """`base` is the scheme and host that the submit came to, `fetch_path` the route family's fetch path.
 
     `starts_at` and `done_at` are on the timer's clock. `shown_form` is how the submit was answered, None until then:
-    it decides which `id` the callback carries, as a client never told an id should not learn it there.
+    it decides which `id` the callback carries, as a client never told an id should not learn it there. `fetches` counts
+    those since the job was done.
     """
 
     id: int
@@ -41,6 +44,7 @@ class Job:
     called_back: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
     reads: dict[str, int] = field(default_factory=dict)
+    fetches: int = 0
 
     def picture_urls(self) -> list[str]:
         """Where the pictures are, or will be."""

@@ -1,95 +1,102 @@
-"""What an emulator can be told: one frozen value, checked when it is made. No behaviour here."""
+"""What an emulator can be told: one frozen value, checked when it is made. No behaviour here.
+
+The table of fields below is the only one: command line, help and HTTP control are read off it."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
-
-class SubmitForm(StrEnum):
-    """How the answer to a submit looks. `auto`: as documented, success or processing by time and `instant_response`."""
-
-    AUTO = "auto"
-    PROCESSING = "processing"
-    SUCCESS = "success"
-    SUCCESS_NULL_ID = "success_null_id"
-    SUCCESS_INT_ID = "success_int_id"
-    FAILED = "failed"
-    ERROR = "error"
-
-
-class Ending(StrEnum):
-    """How an accepted generation ends."""
-
-    SUCCESS = "success"
-    FAILED = "failed"
-
-
-class CallbackHabit(StrEnum):
-    """How often the callback of a finished job is sent."""
-
-    ONCE = "once"
-    TWICE = "twice"
-    NEVER = "never"
-
-
-class ErrorStyle(StrEnum):
-    """`http`: real status codes, as the current documents say. `legacy`: HTTP 200 for everything, as observed."""
-
-    HTTP = "http"
-    LEGACY = "legacy"
+from webhook_app.emulator.words import (
+    CallbackHabit,
+    Ending,
+    ErrorStyle,
+    FetchForm,
+    PictureFault,
+    SubmitFault,
+    SubmitForm,
+    Word,
+)
 
 
 class OptionError(ValueError):
     """An option has no meaning; the text names it."""
 
 
+def _option(default: Any, group: str, text: str, **more: Any) -> Any:
+    """A field with what its users are told. `fixed`: bound at the start, not for a running emulator."""
+    return field(default=default, metadata={"group": group, "help": text, **more})
+
+
+def _mix(group: str, words: type[Word], text: str) -> Any:
+    """A field that is one word (`once`) or weighted words (`once=0.9,never=0.1`); its default is the first word."""
+    return _option(next(iter(words)).value, group, text, words=words)
+
+
+SERVER, WORK, ANSWERS, CALLBACKS, READS = "Server", "Work", "Answers to submits", "Callbacks", "Fetches and pictures"
+
+
 @dataclass(frozen=True, slots=True)
 class EmulatorOptions:
-    """Every knob. Spans are seconds. A `mix` is one word (`once`) or weighted words (`once=0.9,never=0.1`).
+    """Every knob. Names that end in `_s` are seconds; None is: not set."""
 
-    `key` None accepts any key. `port` 0 takes a free one. `max_queued` 0 means no limit. `wait_s` is how long a submit
-    without `instant_response` is held before it is answered "processing". `picture_404s` reads of each finished
-    picture answer 404 first. `remember` bounds jobs, repeat counts and ledger entries that are kept.
-    """
+    host: str = _option("127.0.0.1", SERVER, "Address to listen on.", fixed=True)
+    port: int = _option(0, SERVER, "Port to listen on; 0 takes a free one.", fixed=True)
+    tls_certificate: str | None = _option(None, SERVER, "PEM file; serves https with it.", fixed=True, file=True)
+    tls_key: str | None = _option(None, SERVER, "PEM file with the certificate's key.", fixed=True, file=True)
+    key: str | None = _option(None, SERVER, "The only API key to accept. Not set: any.", envvar="EMULATOR_KEY")
+    remember: int = _option(100_000, SERVER, "Jobs, repeat counts and ledger entries that are kept.", fixed=True)
 
-    host: str = "127.0.0.1"
-    port: int = 0
-    key: str | None = None
-    seed: int = 0
-    delay_s: float = 2.0
-    wait_s: float = 1.0
-    parallel: int = 4
-    max_queued: int = 0
-    retry_after_s: int = 30
-    submit_form: str = "auto"
-    ending: str = "success"
-    callback: str = "once"
-    callback_delay_s: float = 0.0
-    picture_404s: int = 0
-    error_style: str = "http"
-    remember: int = 100_000
+    seed: int = _option(0, WORK, "What happens to a job follows from this, its input and its repetition.")
+    delay_s: float = _option(2.0, WORK, "Seconds that a picture takes.")
+    parallel: int = _option(4, WORK, "Pictures made at the same time; the others queue.")
+    ending: str = _mix(WORK, Ending, "How accepted jobs end.")
+
+    submit_form: str = _mix(ANSWERS, SubmitForm, "How submits are answered.")
+    wait_s: float = _option(1.0, ANSWERS, "Seconds that a submit waits for its picture before 'processing'.")
+    error_style: str = _option("http", ANSWERS, "Real codes, or always 200.", choice=ErrorStyle)
+    submit_fault: str = _mix(ANSWERS, SubmitFault, "What goes wrong with submits.")
+    silence_s: float = _option(90.0, ANSWERS, "Seconds that 'silent' and 'headers_only' hold a connection at most.")
+    slow_s: float = _option(90.0, ANSWERS, "Seconds before the answer of 'slow'.")
+    max_queued: int = _option(0, ANSWERS, "Unfinished jobs before 429; 0 is no limit. Public plans: 5, 10, 15.")
+    burst_every: int = _option(0, ANSWERS, "Accepted submits between two bursts of 429; 0 is no bursts.")
+    burst_length: int = _option(0, ANSWERS, "Submits refused in each burst; 0 is no bursts.")
+    retry_after_s: int = _option(30, ANSWERS, "Seconds told with a 429.")
+
+    callback: str = _mix(CALLBACKS, CallbackHabit, "What the webhook hears.")
+    callback_delay_s: float = _option(0.0, CALLBACKS, "Seconds from the picture to its callback.")
+    callback_late_s: float = _option(10.0, CALLBACKS, "Seconds more for 'late'.")
+
+    fetch_form: str = _mix(READS, FetchForm, "What a fetch is answered.")
+    picture_404s: int = _option(0, READS, "Reads of each finished picture that answer 404 first.")
+    picture_fault: str = _mix(READS, PictureFault, "What goes wrong with the first reads of a picture.")
+    picture_fault_reads: int = _option(3, READS, "Reads of each finished picture that it goes wrong for.")
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_number(field.name, getattr(self, field.name), field.default)
+        for one in fields(self):
+            _check_kind(one.name, getattr(self, one.name), one.default)
         for name, words in MIXES.items():
             parse_mix(name, getattr(self, name), words)
         if self.error_style not in list(ErrorStyle):
             raise OptionError(f"error_style: {self.error_style!r} is not one of {', '.join(ErrorStyle)}")
-        if self.key is not None and (not isinstance(self.key, str) or not self.key):
-            raise OptionError("key: must be a non-empty string or null")
         if self.parallel < 1 or self.remember < 1:
             raise OptionError("parallel and remember: must be at least 1")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise OptionError("tls_certificate and tls_key: one needs the other")
 
 
-MIXES: Mapping[str, type[StrEnum]] = {"submit_form": SubmitForm, "ending": Ending, "callback": CallbackHabit}
-FIXED = frozenset({"host", "port", "remember"})  # bound to the socket or sized at the start: not for a running emulator
+def knobs() -> Iterator[Field[Any]]:
+    """The fields, in the order of the groups."""
+    yield from fields(EmulatorOptions)
 
 
-def _check_number(name: str, value: object, default: object) -> None:
-    """Numbers are finite numbers and none but the seed is negative; texts are texts."""
+MIXES: Mapping[str, type[Word]] = {one.name: one.metadata["words"] for one in knobs() if "words" in one.metadata}
+
+
+def _check_kind(name: str, value: object, default: object) -> None:
+    """Numbers are finite numbers and none but the seed is negative; texts are texts, and may be unset as None."""
+    if default is None and value is not None and (not isinstance(value, str) or not value):
+        raise OptionError(f"{name}: must be a non-empty string or null")
     if isinstance(default, str) and not isinstance(value, str):
         raise OptionError(f"{name}: must be a string")
     if not isinstance(default, int | float):
@@ -101,7 +108,7 @@ def _check_number(name: str, value: object, default: object) -> None:
         raise OptionError(f"{name}: must not be negative")
 
 
-def parse_mix(name: str, text: str, words: type[StrEnum]) -> tuple[tuple[str, float], ...]:
+def parse_mix(name: str, text: str, words: type[Word]) -> tuple[tuple[str, float], ...]:
     """`"once=9,never=1"` as ordered (word, share) pairs whose shares sum to 1. Raises OptionError."""
     weights: dict[str, float] = {}
     for part in text.split(","):
@@ -127,7 +134,7 @@ def _weight(name: str, text: str) -> float:
 
 def changed(options: EmulatorOptions, changes: Mapping[str, Any]) -> EmulatorOptions:
     """The options with `changes` applied, for a running emulator. Raises OptionError for unknown or fixed names."""
-    known = {field.name for field in fields(options)} - FIXED
+    known = {one.name for one in knobs() if "fixed" not in one.metadata}
     unknown = sorted(set(changes) - known)
     if unknown:
         raise OptionError(f"{', '.join(unknown)}: cannot be set; choose from {', '.join(sorted(known))}")

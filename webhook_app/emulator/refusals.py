@@ -1,24 +1,50 @@
-"""The provider's ways to say no, in both styles: documented text with a real code, observed text with HTTP 200."""
+"""The provider's ways to say no, in both styles: documented text with a real code, observed text with HTTP 200.
+
+A submit that gets no answer at all, or a proxy's page, is refused here too: what matters is that there is no job."""
 
 from typing import Any
 
-from webhook_app.emulator.options import ErrorStyle
+from webhook_app.emulator import pages
+from webhook_app.emulator.words import ErrorStyle, SubmitFault
 
+Body = dict[str, Any] | str | None
 FAILED_BODY = {"status": "failed", "id": "", "messege": "Failed, Try Again", "output": ""}
 
 
 class Refusal(Exception):
-    """A submit or call that gets no job. `documented` goes out with `http_status`, `observed` with 200."""
+    """A submit or call that gets no job. `documented` goes out with `http_status`, `observed` with 200.
 
-    def __init__(self, http_status: int, documented: dict[str, Any], observed: dict[str, Any]) -> None:
-        super().__init__(documented.get("message", documented["status"]))
+    A dict goes out as JSON, a string as the HTML page of somebody in between, which knows no styles; None is no answer:
+    the connection is reset. `fault` names the misbehaviour that was ordered, if it is one.
+    """
+
+    def __init__(
+        self,
+        http_status: int | None,
+        documented: Body,
+        observed: Body,
+        *,
+        fault: SubmitFault | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(f"refused with {http_status}")
         self.http_status = http_status
         self.documented = documented
         self.observed = observed
+        self.fault = fault
+        self.retry_after_s = retry_after_s
 
-    def answer(self, style: str) -> tuple[dict[str, Any], int]:
-        """Body and HTTP status in the given error style."""
-        return (self.observed, 200) if style == ErrorStyle.LEGACY else (self.documented, self.http_status)
+    @property
+    def text(self) -> str | None:
+        """What the provider says in words; None when it does not come to speak."""
+        return self.documented.get("message", self.documented["status"]) if isinstance(self.documented, dict) else None
+
+    def answer(self, style: str) -> tuple[Body, int | None, dict[str, str]]:
+        """Body, HTTP status and further headers in the given error style."""
+        if style == ErrorStyle.LEGACY and isinstance(self.observed, dict):
+            return self.observed, 200, {}
+        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        return self.documented, self.http_status, headers
 
 
 def _error(message: object, **more: object) -> dict[str, Any]:
@@ -52,10 +78,17 @@ def unfetchable_image() -> Refusal:
     return Refusal(400, _error(text), _messege(text))
 
 
-def queue_full(limit: int, retry_after_s: int) -> Refusal:
+def rate_limited(limit: int, retry_after_s: int, fault: SubmitFault | None = None) -> Refusal:
+    """The queue of `limit` jobs is full, or is said to be."""
     text = f"Rate limit exceeded. Maximum {limit} queued requests allowed."
     tips = "You have repeated requests too quickly, wait about 30 seconds"
-    return Refusal(429, _error(text, retry_after=retry_after_s), _messege("Rate limit exceeded", tips=tips))
+    return Refusal(
+        429,
+        _error(text, retry_after=retry_after_s),
+        _messege("Rate limit exceeded", tips=tips, retry_after=retry_after_s),
+        fault=fault,
+        retry_after_s=retry_after_s,
+    )
 
 
 def server_error() -> Refusal:
@@ -65,3 +98,31 @@ def server_error() -> Refusal:
 def failed_at_once() -> Refusal:
     """Not an error: a generation that failed is HTTP 200 in both styles."""
     return Refusal(200, FAILED_BODY, FAILED_BODY)
+
+
+def overloaded() -> Refusal:
+    text = "Service temporarily unavailable. Please try again later."
+    return Refusal(503, _error(text), _messege(text), fault=SubmitFault.JSON_503)
+
+
+def bad_gateway() -> Refusal:
+    return Refusal(502, pages.BAD_GATEWAY, pages.BAD_GATEWAY, fault=SubmitFault.HTML_502)
+
+
+def connection_reset() -> Refusal:
+    return Refusal(None, None, None, fault=SubmitFault.RESET_BEFORE_READ)
+
+
+def ordered(fate_fault: SubmitFault, *, limit: int, retry_after_s: int) -> Refusal | None:
+    """The refusal that a fault is, or None for a fault of the answer alone. Here: the job is not taken."""
+    match fate_fault:
+        case SubmitFault.RESET_BEFORE_READ:
+            return connection_reset()
+        case SubmitFault.HTML_502:
+            return bad_gateway()
+        case SubmitFault.JSON_503:
+            return overloaded()
+        case SubmitFault.RATE_LIMITED:
+            return rate_limited(limit, retry_after_s, SubmitFault.RATE_LIMITED)
+        case _:
+            return None

@@ -1,14 +1,17 @@
 """Runs the emulator until it is told to stop. Threads: one per connection, as pictures and held submits take time."""
 
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from webhook_app.emulator import wire
 from webhook_app.emulator.app import create_app
 from webhook_app.emulator.options import EmulatorOptions
 
@@ -23,6 +26,12 @@ class _QuietHandler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing."""
 
+    def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
+        """The client is gone, or an answer has ended its connection by order."""
+        self.close_connection = True
+        if isinstance(error, wire.Reset):
+            wire.reset(self.connection)
+
 
 def serve(
     options: EmulatorOptions, *, ready: Callable[[str], None] | None = None, stop: threading.Event | None = None
@@ -32,8 +41,8 @@ def serve(
     Signals are heard on the main thread only; on another one, pass `stop`. A port in use raises SystemExit.
     """
     stop = threading.Event() if stop is None else stop
-    server = make_server(options.host, options.port, create_app(options), threaded=True, request_handler=_QuietHandler)
-    url = base_url(options.host, server.server_port)
+    server = _listening(options, stop)
+    url = base_url(options.host, server.server_port, "https" if options.tls_certificate else "http")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     with _stopping_on_signals(stop):
         thread.start()
@@ -45,10 +54,22 @@ def serve(
     server.server_close()
 
 
-def base_url(host: str, port: int) -> str:
+def _listening(options: EmulatorOptions, stop: threading.Event) -> BaseWSGIServer:
+    pair = None if options.tls_certificate is None else (options.tls_certificate, options.tls_key)
+    app = create_app(options, stop)
+    server = make_server(
+        options.host, options.port, app, threaded=True, request_handler=_QuietHandler, ssl_context=pair
+    )
+    if isinstance(server.socket, ssl.SSLSocket):
+        # The handshake belongs to the connection's thread: a client that does not speak would stop all others.
+        server.socket.do_handshake_on_connect = False  # type: ignore[attr-defined]  # typeshed lacks it
+    return server
+
+
+def base_url(host: str, port: int, scheme: str = "http") -> str:
     """An address to reach the server at from this machine."""
     name = ANY_ADDRESS.get(host, host)
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    return f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}"
 
 
 @contextmanager

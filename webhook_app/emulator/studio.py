@@ -6,29 +6,43 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
 
 from webhook_app.emulator import bodies, refusals
 from webhook_app.emulator.behaviour import Fate, decide
 from webhook_app.emulator.callbacks import CallbackSender
 from webhook_app.emulator.job import PICTURE_NAME, Job, JobState
 from webhook_app.emulator.ledger import Ledger
-from webhook_app.emulator.options import CallbackHabit, EmulatorOptions, Ending, SubmitForm
+from webhook_app.emulator.options import EmulatorOptions, changed
+from webhook_app.emulator.postings import Posting, excerpt, postings
 from webhook_app.emulator.submission import Submission
 from webhook_app.emulator.timer import Timer
+from webhook_app.emulator.words import CallbackHabit, Ending, PictureFault, SubmitFault, SubmitForm
 
 LONGEST_HOLD_S = 60.0
 AT_ONCE_FORMS = frozenset({SubmitForm.SUCCESS, SubmitForm.SUCCESS_NULL_ID, SubmitForm.SUCCESS_INT_ID})
-CALLBACKS = {CallbackHabit.NEVER: 0, CallbackHabit.ONCE: 1, CallbackHabit.TWICE: 2}
+SAID_LIMIT = 5  # What a 429 names when there is no limit: the smallest public plan's.
+
+
+class Reading(NamedTuple):
+    """One read of a picture: which, and what goes wrong with it. `job` None: there is no such picture."""
+
+    job: Job | None
+    number: int
+    fault: PictureFault
+
+
+NO_PICTURE = Reading(None, 0, PictureFault.NOT_FOUND)
 
 
 class Studio:
     """Thread-safe. Ids are fresh in every run (they start at a number taken from the clock), fates and seeds repeat."""
 
-    def __init__(self, options: EmulatorOptions) -> None:
+    def __init__(self, options: EmulatorOptions, stopping: threading.Event) -> None:
         self.options = options
+        self._stopping = stopping
         self.ledger = Ledger(options.remember)
         self.timer = Timer()
         self._sender = CallbackSender()
@@ -42,9 +56,17 @@ class Studio:
         self._repeats: OrderedDict[str, int] = OrderedDict()
         self._open: dict[int, Job] = {}
         self._gpus: list[float] = []
+        self._burst_place = 0
+
+    def reconfigure(self, changes: Mapping[str, Any]) -> None:
+        """Change the options for jobs that come from now on. Other bursts begin anew. Raises OptionError."""
+        with self._lock:
+            before, self.options = self.options, changed(self.options, changes)
+            if (before.burst_every, before.burst_length) != (self.options.burst_every, self.options.burst_length):
+                self._burst_place = 0
 
     def reset(self) -> None:
-        """Forget jobs, repeat counts and the ledger, so that a run can be repeated. Jobs under way end in silence."""
+        """Forget jobs, repeat and burst counts and the ledger: a run can be repeated. Jobs under way end in silence."""
         with self._lock:
             self._forget()
             self.ledger.clear()
@@ -62,14 +84,16 @@ class Studio:
         return max(0, int(last - self.timer.now()))
 
     def place(self, asked: Submission, *, base: str, fetch_path: str) -> Job:
-        """Take a job into the queue, its fate decided. Raises Refusal for a full queue or a fate that is one."""
+        """Take a job into the queue, its fate decided. Raises Refusal for a full queue, a burst or a fate that is one.
+
+        The first two do not count as a coming of the input: they are about the emulator, not about the input.
+        """
         with self._lock:
             self._check_queue()
+            self._check_burst()
             fate = self._fate(asked)
-            if fate.submit_form is SubmitForm.FAILED:
-                raise refusals.failed_at_once()
-            if fate.submit_form is SubmitForm.ERROR:
-                raise refusals.server_error()
+            self._check_fate(fate)
+            self._burst_place += 1
             job = self._enqueue(asked, fate, base, fetch_path)
         self.timer.at(job.done_at, lambda: self._end(job))
         return job
@@ -77,7 +101,25 @@ class Studio:
     def _check_queue(self) -> None:
         limit = self.options.max_queued
         if limit and len(self._open) >= limit:
-            raise refusals.queue_full(limit, self.options.retry_after_s)
+            raise refusals.rate_limited(limit, self.options.retry_after_s)
+
+    def _check_burst(self) -> None:
+        """`burst_every` accepted, `burst_length` refused, and so on."""
+        every, length = self.options.burst_every, self.options.burst_length
+        if not every or not length or self._burst_place < every:
+            return
+        self._burst_place = (self._burst_place + 1) % (every + length)
+        raise refusals.rate_limited(self.options.max_queued or SAID_LIMIT, self.options.retry_after_s)
+
+    def _check_fate(self, fate: Fate) -> None:
+        limit = self.options.max_queued or SAID_LIMIT
+        refusal = refusals.ordered(fate.submit_fault, limit=limit, retry_after_s=self.options.retry_after_s)
+        if refusal is not None:
+            raise refusal
+        if fate.submit_form is SubmitForm.FAILED:
+            raise refusals.failed_at_once()
+        if fate.submit_form is SubmitForm.ERROR:
+            raise refusals.server_error()
 
     def _fate(self, asked: Submission) -> Fate:
         digest = asked.digest()
@@ -112,28 +154,42 @@ class Studio:
         self._release_callback(job)
 
     def first_answer(self, job: Job) -> dict[str, Any]:
-        """The submit's answer. Holds the request: until the job is done for a form that must show success, for `wait_s`
-        where the caller did not ask for an instant response, else not at all."""
+        """The submit's answer. Holds the request as `_form` says, and then until an early callback was answered."""
+        job.shown_form = self._form(job)
+        if job.fate.callback is CallbackHabit.EARLY:
+            job.ended.wait(LONGEST_HOLD_S)
+            if self._claim_callback(job):
+                self._call_back(job)
+        match job.shown_form:
+            case SubmitForm.PROCESSING:
+                return bodies.processing(job, self.timer.now())
+            case SubmitForm.FAILED:
+                return bodies.failed(job)
+            case form:
+                return bodies.success(job, form)
+
+    def _form(self, job: Job) -> SubmitForm:
+        """Holds the request: until the job is done for a form that must show success, for `wait_s` where the caller
+        did not ask for an instant response, else not at all."""
         form = job.fate.submit_form
         if form in AT_ONCE_FORMS:
             job.ended.wait(LONGEST_HOLD_S)
         elif form is SubmitForm.AUTO and not job.submission.instant_response:
             job.ended.wait(self.options.wait_s)
         if form is SubmitForm.PROCESSING or (form is SubmitForm.AUTO and job.submission.instant_response):
-            return self._show(job, SubmitForm.PROCESSING)
+            return SubmitForm.PROCESSING
         match job.state:
             case JobState.SUCCESS:
-                return self._show(job, SubmitForm.SUCCESS if form is SubmitForm.AUTO else form)
+                return SubmitForm.SUCCESS if form is SubmitForm.AUTO else form
             case JobState.FAILED:
-                return self._show(job, SubmitForm.FAILED)
+                return SubmitForm.FAILED
             case JobState.PROCESSING:
-                return self._show(job, SubmitForm.PROCESSING)
+                return SubmitForm.PROCESSING
 
-    def _show(self, job: Job, form: SubmitForm) -> dict[str, Any]:
-        job.shown_form = form
-        if form is SubmitForm.PROCESSING:
-            return bodies.processing(job, self.timer.now())
-        return bodies.failed(job) if form is SubmitForm.FAILED else bodies.success(job, form)
+    def hold(self, job: Job, seconds: float) -> bool:
+        """Keep the request waiting, but not the callback. True: the emulator is stopping, there is no time left."""
+        self.answered(job)
+        return self._stopping.wait(seconds)
 
     def answered(self, job: Job) -> None:
         """To be called when the submit's answer has left: callbacks that overtake it are misbehaviour, not the rule."""
@@ -142,29 +198,36 @@ class Studio:
         self._release_callback(job)
 
     def _release_callback(self, job: Job) -> None:
-        with self._lock:
-            if not job.answered or job.state is JobState.PROCESSING or job.called_back:
-                return
-            job.called_back = True
-        if job.submission.webhook and CALLBACKS[job.fate.callback]:
+        if job.answered and self._claim_callback(job):
             when = self.timer.now() + job.fate.callback_delay_s
             self.timer.at(when, lambda: self._sender.submit(lambda: self._call_back(job)))
 
+    def _claim_callback(self, job: Job) -> bool:
+        """True once for each job that is done."""
+        with self._lock:
+            if job.state is JobState.PROCESSING or job.called_back:
+                return False
+            job.called_back = True
+            return True
+
     def _call_back(self, job: Job) -> None:
-        body = bodies.php_json(bodies.callback(job))
-        for turn in range(1, CALLBACKS[job.fate.callback] + 1):
-            sent_at = time.time()
-            reply = self._sender.post(job.submission.webhook or "", body)
-            self.record(
-                "callback",
-                job,
-                turn=turn,
-                sent_at=round(sent_at, 6),
-                webhook=job.submission.webhook,
-                body=body,
-                http_status=reply.http_status,
-                error=reply.error,
-            )
+        for turn, posting in enumerate(postings(job), 1):
+            self._post(job, turn, posting)
+
+    def _post(self, job: Job, turn: int, posting: Posting) -> None:
+        sent_at = time.time()
+        reply = self._sender.post(posting)
+        self.record(
+            "callback",
+            job,
+            turn=turn,
+            says=posting.says,
+            sent_at=round(sent_at, 6),
+            webhook=posting.url,
+            body=excerpt(posting.body),
+            http_status=reply.http_status,
+            error=reply.error,
+        )
 
     def record(self, kind: str, job: Job | None, **facts: Any) -> None:
         """Write to the ledger, about a job if there is one."""
@@ -173,23 +236,39 @@ class Studio:
 
     def record_accepted(self, job: Job, facts: dict[str, Any]) -> None:
         """The submit's entry: written before the answer, so that it stands even if the answer never arrives."""
-        self.record("submit", job, refused=None, fate=asdict(job.fate), seed=job.seed, prefix=job.prefix, **facts)
+        fault = job.fate.submit_fault
+        verdict = {"taken": True, "refused": None, "fault": None if fault is SubmitFault.NONE else fault}
+        self.record("submit", job, **verdict, fate=asdict(job.fate), seed=job.seed, prefix=job.prefix, **facts)
 
     def find(self, job_id: int) -> Job | None:
         with self._lock:
             return self._jobs.get(job_id)
 
-    def picture(self, name: str, path: str) -> tuple[Job, int] | None:
-        """The job and index of a finished picture, or None: unknown, unfinished, or one of the first k reads."""
+    def another(self, job: Job) -> Job:
+        """The newest finished job that is not the given one; an invented one when there is none."""
+        with self._lock:
+            others = (other for other in reversed(self._jobs.values()) if other is not job)
+            found = next((other for other in others if other.state is JobState.SUCCESS), None)
+            return found or replace(job, id=next(self._ids), prefix=str(uuid.uuid4()), state=JobState.SUCCESS)
+
+    def picture(self, name: str, path: str) -> Reading:
+        """What a read of a picture gives; unknown and unfinished ones are not found."""
         parts = PICTURE_NAME.fullmatch(name)
         if parts is None:
-            return None
+            return NO_PICTURE
         with self._lock:
             job = self._by_prefix.get(parts["prefix"])
             if job is None or job.state is not JobState.SUCCESS or not _ends_one_of(path, job.picture_urls()):
-                return None
+                return NO_PICTURE
             job.reads[name] = job.reads.get(name, 0) + 1
-            return None if job.reads[name] <= job.fate.picture_404_first_k else (job, int(parts["index"]))
+            return Reading(job, int(parts["index"]), _picture_fault(job.fate, job.reads[name]))
+
+
+def _picture_fault(fate: Fate, read: int) -> PictureFault:
+    """Of the `read`-th read, from 1. The 404s that are told as a number hold beside the mix."""
+    if read <= fate.picture_fault_first_k and fate.picture_fault is not PictureFault.NONE:
+        return fate.picture_fault
+    return PictureFault.NOT_FOUND if read <= fate.picture_404_first_k else PictureFault.NONE
 
 
 def _ends_one_of(path: str, urls: Iterable[str]) -> bool:
