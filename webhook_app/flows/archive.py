@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from webhook_app.domain import schedule
+from webhook_app.domain.durations import seconds_between
 from webhook_app.domain.errors import FetchError, StorageError
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.job import ARCHIVE_SETTLED, ArchiveStatus, ImageStatus, Status, archive_status_of
@@ -235,6 +236,9 @@ def _settle_job(connection: Connection, job: Row[Any], now: datetime) -> None:
         kind = EventType.JOB_ARCHIVED if archived else EventType.JOB_ARCHIVE_FAILED
         told = Event(kind, "worker", now, job.track_id, job.client_id, job.batch_id)
         told.data.update(archive_status=status.value, sha256=[row.sha256 for row in rows if row.sha256])
+        told.data["bytes"] = images.bytes_of(connection, job.track_id)
+        if archived:
+            told.data["archive_s"] = seconds_between(job.completed_at, now)
         events.append(connection, [told])
     else:
         events.notify(connection, [job.track_id])

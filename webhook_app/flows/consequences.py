@@ -6,6 +6,7 @@ from typing import Any
 
 from webhook_app.domain import schedule
 from webhook_app.domain.advance import Move
+from webhook_app.domain.durations import seconds_between
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.job import (
     ArchiveStatus,
@@ -60,7 +61,8 @@ def of_move(
         _queue_again(ledger, job, attempt, move, now)
     elif move.to is Status.FAILED:
         _end(ledger, job, Status.FAILED, now)
-        data = {"attempt": attempt["n"], "code": move.error.code.value if move.error else None}
+        code = move.error.code.value if move.error else None
+        data = {"attempt": attempt["n"], "witness": report.witness.value, "code": code}
         ledger.events.append(event(EventType.JOB_FAILED, job, "provider", now, data))
     elif move.error is None:
         return _note_id(job, attempt) or recounted
@@ -168,6 +170,7 @@ def _succeed(
             "provider_job_id": attempt["provider_job_id"],
         }
         data = {"attempt": attempt["n"], "witness": report.witness.value, "images": len(outcome.pictures)}
+        data |= {"previous_status": job["previous_status"], "generation_s": seconds_between(job["submitted_at"], now)}
         ledger.events.append(event(EventType.JOB_SUCCEEDED, job, "provider", now, data))
     elif not merged and all(job[name] == value for name, value in known.items()):
         return _note_id(job, attempt)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from webhook_app.domain import schedule
+from webhook_app.domain.durations import seconds_between
 from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.job import RESENDABLE, Evidence, Status, WaitingFor
@@ -115,6 +116,8 @@ def _begin(store: Store, claim: Claim, owner: str, now: datetime) -> Sending | N
         slots.hold(connection, claim.track_id, free_at=now + schedule.SLOT_HELD, now=now)
         told = Event(EventType.JOB_SUBMITTED, "worker", now, row.track_id, row.client_id, row.batch_id)
         told.data["attempt"] = attempt
+        if attempt == sends == 1:
+            told.data["queue_s"] = seconds_between(row.created_at, now)
         events.append(connection, [told])
     return Sending(claim, attempt, sends, time.monotonic())
 

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, bindparam, func, select
+from sqlalchemy import Connection, Integer, Text, bindparam, case, func, select
 
+from webhook_app.domain.counting import MEASURED
 from webhook_app.domain.events import Event
 from webhook_app.domain.ids import new_id
-from webhook_app.store.bulk import AddMany, SaveMany, table_of
+from webhook_app.store import counters
+from webhook_app.store.bulk import AddMany, SaveMany, Together, table_of
 from webhook_app.store.tables import EventRow
 
 CHANNEL = "webhook_app"
@@ -16,13 +18,15 @@ EVENTS = table_of(EventRow)
 ADD = AddMany(EVENTS, columns=["event_id", "type", "track_id", "client_id", "batch_id", "actor", "data", "created_at"])
 NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload", type_=Text())))
 HEAD = select(func.max(EVENTS.c.seq))
+MEASURES = case((EVENTS.c.type.in_(sorted(MEASURED)), EVENTS.c.data)).label("data")
 UNSEALED = (
-    select(EVENTS.c.position)
+    select(EVENTS.c.position, EVENTS.c.type, EVENTS.c.client_id, EVENTS.c.created_at, MEASURES)
     .where(EVENTS.c.seq.is_(None))
     .order_by(EVENTS.c.position)
     .limit(bindparam("most", type_=Integer()))
 )
 SEAL = SaveMany(EVENTS, key=["position"], columns=["seq"], found=[EVENTS.c.seq.is_(None)])
+SEAL_AND_COUNT = Together(SEAL, counters.ADD_UP)
 SEALER_LOCK = 0x57_41_50_50  # Any constant: all sealers of an installation agree on it.
 
 
@@ -66,9 +70,10 @@ def may_seal(connection: Connection) -> bool:
 
 
 def seal(connection: Connection, *, limit: int) -> int:
-    """Give the next numbers to the oldest committed events that have none. Returns how many."""
-    positions = connection.scalars(UNSEALED, {"most": limit}).all()
-    if positions:
+    """Give the next numbers to the oldest committed events that have none, and count them. Returns how many."""
+    rows = connection.execute(UNSEALED, {"most": limit}).all()
+    if rows:
         head = connection.scalar(HEAD) or 0
-        SEAL.execute(connection, [{"position": at, "seq": seq} for seq, at in enumerate(positions, start=head + 1)])
-    return len(positions)
+        numbers = [{"position": row.position, "seq": seq} for seq, row in enumerate(rows, start=head + 1)]
+        SEAL_AND_COUNT.execute(connection, numbers, counters.folded(rows))
+    return len(rows)

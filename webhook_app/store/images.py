@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webhook_app.domain.job import ImageStatus
@@ -41,6 +41,12 @@ def of_jobs(connection: Connection, track_ids: Sequence[str]) -> dict[str, dict[
     for row in OF_JOBS.execute(connection, track_ids):
         found[row.track_id][row._mapping["index"]] = row
     return found
+
+
+def bytes_of(connection: Connection, track_id: str) -> int:
+    """How many bytes a job's archived pictures have."""
+    size = select(func.sum(Blob.bytes)).join(Image, Image.sha256 == Blob.sha256)
+    return int(connection.scalar(size.where(Image.track_id == track_id)) or 0)
 
 
 def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> None:

@@ -330,3 +330,18 @@ class ProviderState(Base):
     paused_by: Mapped[str | None] = mapped_column(String(60))
     refusals: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     probe_track_id: Mapped[str | None] = mapped_column(TrackId)
+
+
+class CounterRow(Base):
+    """How often something happened in a span of time that begins at `bucket_at`; of all time where `span_s` is 0.
+    `client_id` is empty where it concerned nobody's job; `cell` is the duration's, 0 for what has none."""
+
+    __tablename__ = "counters"
+    __table_args__ = (Index("ix_counters_bucket_at", "span_s", "bucket_at"),)
+
+    client_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    span_s: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    bucket_at: Mapped[datetime] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    cell: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    value: Mapped[int] = mapped_column(BigInt)

@@ -21,6 +21,7 @@ BATCH = 100
 POLLS_AT_ONCE = 5
 SWEEP_S = 1.0
 SPOOL_S = 5.0
+PRUNE_S = 60.0
 SEAL_REST_S = 0.02
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 HEARTBEAT_S = 10.0
@@ -55,6 +56,7 @@ class Ticks:
             Ticking("stored", self.stored, SWEEP_S),
             Ticking("expire", self.expire, SWEEP_S),
             Ticking("spool", self.drain, SPOOL_S),
+            Ticking("prune", self.prune, PRUNE_S),
             *(Ticking(f"poll-{n}", self.poll, SWEEP_S) for n in range(POLLERS)),
         ]
 
@@ -114,6 +116,9 @@ class Ticks:
     def drain(self) -> int:
         """What web processes of this machine left in their spools when they died."""
         return spool.drain(self.parts.store, self.parts.spool).handed_over
+
+    def prune(self) -> int:
+        return seal.prune(self.parts.store, now=clock())
 
     def poll(self) -> int:
         return reconcile.poll_due(

@@ -1,6 +1,14 @@
 """Every question that the doors ask the database. Nothing here writes; rows come back as plain dicts of columns."""
 
 from webhook_app.store.reads.callbacks import CallbackFilter, callback, callbacks
+from webhook_app.store.reads.counters import (
+    Totals,
+    generation_percentile,
+    repeats,
+    totals,
+    totals_ever,
+    window_begins_at,
+)
 from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
 from webhook_app.store.reads.installation import database_revision, is_upgraded, provider_state
 from webhook_app.store.reads.jobs import JobFilter, Position, job, jobs, next_action_at, states_of
@@ -13,6 +21,7 @@ __all__ = [
     "JobFilter",
     "KeyRow",
     "Position",
+    "Totals",
     "attempts_of",
     "blob",
     "callback",
@@ -22,6 +31,7 @@ __all__ = [
     "clients",
     "database_revision",
     "events_of",
+    "generation_percentile",
     "image",
     "images_of",
     "is_upgraded",
@@ -33,6 +43,10 @@ __all__ = [
     "next_action_at",
     "provider_state",
     "queue_positions",
+    "repeats",
     "states_of",
     "tail",
+    "totals",
+    "totals_ever",
+    "window_begins_at",
 ]
