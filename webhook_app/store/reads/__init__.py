@@ -15,6 +15,7 @@ from webhook_app.store.reads.jobs import JobFilter, Position, job, jobs, next_ac
 from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, key_by_sha256, keys
 from webhook_app.store.reads.pictures import blob, image, images_of
 from webhook_app.store.reads.queue import queue_positions
+from webhook_app.store.reads.standing import unfinished
 
 __all__ = [
     "CallbackFilter",
@@ -48,5 +49,6 @@ __all__ = [
     "tail",
     "totals",
     "totals_ever",
+    "unfinished",
     "window_begins_at",
 ]

@@ -1,0 +1,92 @@
+"""How things stand at this moment: unfinished work, slots, pauses, deadlines and the log's unsealed end. Every question
+is answered from a partial index; what may be long is counted up to `MOST`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, text
+
+from webhook_app.domain.job import Status
+from webhook_app.store.tables import Callback, EventRow, Image, Job, ProviderState, Slot
+
+MOST = 1_000_000
+# The text of the partial index's own condition: a parameter would hide from the planner that the index covers it.
+QUEUED: ColumnElement[bool] = Job.status == bindparam("queued", Status.QUEUED.value, literal_execute=True)
+IN_FLIGHT = (Job.deadline_at.is_not(None), Job.completed_at.is_(None), Job.status != Status.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many of something wait, and since when the one that has waited longest does; None where nothing waits."""
+
+    count: int
+    oldest: datetime | None
+
+
+def unfinished(connection: Connection, *, client_id: str | None = None) -> dict[Status, int]:
+    """Jobs by status, unfinished ones only; `client_id` None is everyone's."""
+    whose = [] if client_id is None else [Job.client_id == client_id]
+    in_flight = select(Job.status, func.count().label("jobs")).where(*IN_FLIGHT, *whose).group_by(Job.status)
+    by_status = {row.status: row.jobs for row in connection.execute(in_flight)}
+    queued = select(Job.number).where(QUEUED, *whose).limit(MOST).subquery()
+    return {
+        Status.QUEUED: connection.scalar(select(func.count()).select_from(queued)) or 0,
+        Status.SUBMITTING: by_status.get(Status.SUBMITTING, 0),
+        Status.PROCESSING: by_status.get(Status.PROCESSING, 0),
+    }
+
+
+def oldest_queued(connection: Connection) -> datetime | None:
+    """When the job was accepted that has been queued for longest. The index holds numbers, which follow time."""
+    first = select(func.min(Job.number)).where(QUEUED).scalar_subquery()
+    return connection.scalar(select(Job.created_at).where(Job.number == first))
+
+
+def unconfirmed(connection: Connection, *, before: datetime | None = None) -> Waiting:
+    """Submits that nothing has confirmed; only those that wait since before that instant, when one is given."""
+    since = Job.unconfirmed_since
+    return _waiting(connection, since, since.is_not(None) if before is None else since <= before)
+
+
+def slots_in_use(connection: Connection, *, now: datetime) -> dict[str, int]:
+    """Slots that are held, by provider."""
+    held = select(Slot.provider, func.count().label("held")).where(Slot.track_id.is_not(None), Slot.free_at >= now)
+    return {row.provider: row.held for row in connection.execute(held.group_by(Slot.provider))}
+
+
+def paused(connection: Connection, *, now: datetime) -> dict[str, str]:
+    """The reason of each provider's pause that holds now, by provider."""
+    holds = ProviderState.paused_until.is_(None) | (ProviderState.paused_until > now)
+    statement = select(ProviderState.provider, ProviderState.paused_reason)
+    rows = connection.execute(statement.where(ProviderState.paused_at.is_not(None), holds))
+    return {provider: reason or "" for provider, reason in rows}
+
+
+def pictures(connection: Connection) -> Waiting:
+    """Pictures that are not copied yet; `oldest` is the earliest instant at which one will be gone."""
+    return _waiting(connection, Image.source_expires_at, Image.fetch_at.is_not(None))
+
+
+def unapplied(connection: Connection) -> Waiting:
+    """Callbacks that are on record and not applied, and when the earliest of them is tried next."""
+    return _waiting(connection, Callback.retry_at, Callback.applied_at.is_(None))
+
+
+def unsealed(connection: Connection) -> Waiting:
+    """Events without a number."""
+    first = select(EventRow.created_at).where(EventRow.seq.is_(None)).order_by(EventRow.position).limit(1)
+    count = _waiting(connection, EventRow.position, EventRow.seq.is_(None)).count
+    return Waiting(count, connection.scalar(first))
+
+
+def give_up_after(connection: Connection, milliseconds: int) -> None:
+    """Let no statement of this transaction run longer, on PostgreSQL; SQLite's readers wait for nobody."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL statement_timeout = {int(milliseconds)}"))
+
+
+def _waiting(connection: Connection, since: Any, condition: ColumnElement[bool]) -> Waiting:
+    some = select(since.label("since")).where(condition).limit(MOST).subquery()
+    count, oldest = connection.execute(select(func.count(), func.min(some.c.since))).one()
+    return Waiting(count, oldest)
