@@ -61,6 +61,7 @@ WRONG = {
     "created_after=2026-11-01T12:00:00": "/created_after",
     "created_after=2026-13-01T12:00:00Z": "/created_after",
     "created_after=1700000000": "/created_after",
+    "created_before=9999-12-31T23:59:59-23:59": "/created_before",
     "order=priority": "/order",
     "reference=a&reference=b": "/reference",
     "statsu=queued": "/statsu",

@@ -19,6 +19,7 @@ VERBS = {
     "db": ("webhook_app.cli.db", "db"),
     "keys": ("webhook_app.cli.keys", "keys"),
     "callbacks": ("webhook_app.cli.callbacks", "callbacks"),
+    "providers": ("webhook_app.cli.providers", "providers"),
     "doctor": ("webhook_app.cli.doctor", "doctor"),
     "version": ("webhook_app.cli.version", "version"),
 }

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from webhook_app.cli.exits import Exit, Stop
-from webhook_app.cli.output import emit, instant_text, output_option, say, table
+from webhook_app.cli.instants import INSTANT, instant_text
+from webhook_app.cli.output import emit, output_option, say, table
 from webhook_app.cli.start import database_fits, open_store, settings_and_logs
 from webhook_app.domain.advance import Verdict
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from webhook_app.flows.replay import Replay
 
 HEAD = ("callback_id", "track_id", "attempt", "verdict", "times", "received", "problem")
-INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"])
 
 
 @click.group()
@@ -52,8 +52,8 @@ def list_callbacks(
         track_id=track_id,
         verdicts=verdicts,
         provider=provider,
-        received_after=_utc(received_after),
-        received_before=_utc(received_before),
+        received_after=received_after,
+        received_before=received_before,
         orphaned=orphaned or None,
     )
     store = open_store(settings_and_logs())
@@ -62,10 +62,6 @@ def list_callbacks(
     if len(found) > limit:
         say(f"there are more than {limit}: --limit, --received-before")
     emit(output, {"data": found[:limit]}, table(HEAD, [_line(row) for row in found[:limit]]))
-
-
-def _utc(instant: datetime | None) -> datetime | None:
-    return None if instant is None else instant.replace(tzinfo=UTC)
 
 
 def _line(row: dict[str, Any]) -> list[str]:

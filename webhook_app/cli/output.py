@@ -32,10 +32,5 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def instant_text(value: datetime) -> str:
-    """An instant in UTC as people and programs read it."""
-    return value.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def _plain(value: Any) -> str:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)

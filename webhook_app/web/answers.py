@@ -217,6 +217,31 @@ class ReplayAnswer(Shown):
     events: dict[EventType, int]
 
 
+class SlotCounts(Shown):
+    max: int
+    in_use: int
+
+
+class Pause(Shown):
+    """Without `paused_until` it lasts until somebody resumes the provider."""
+
+    paused_at: datetime
+    paused_until: datetime | None
+    reason: str
+    by: str
+
+
+class ProviderAnswer(Shown):
+    """How a provider stands. `refusals` counts in a row those that concerned every job."""
+
+    provider: str
+    slots: SlotCounts
+    paused: Pause | None
+    refusals: int
+    queued: int
+    in_flight: int
+
+
 class KeyAnswer(Shown):
     """An API key's facts; `client` is its client's name."""
 
@@ -256,5 +281,6 @@ EventList = ListAnswer[EventAnswer]
 AttemptList = ListAnswer[AttemptAnswer]
 CallbackList = ListAnswer[CallbackAnswer]
 ReceivedList = ListAnswer[ReceivedAnswer]
+ProviderList = ListAnswer[ProviderAnswer]
 KeyList = ListAnswer[KeyAnswer]
 ClientList = ListAnswer[ClientAnswer]

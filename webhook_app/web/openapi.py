@@ -131,9 +131,12 @@ def _parameters(entry: Entry, schemas: _Schemas) -> list[dict[str, Any]]:
 def _request_body(body: Body, schemas: _Schemas) -> dict[str, Any]:
     if isinstance(body, str):
         return {"required": True, "content": {body: {"schema": ANYTHING}}}
-    variants = [schemas.read(model) for model in _models_of(body)]
+    models = _models_of(body)
+    variants = [schemas.read(model) for model in models]
     schema = variants[0] if len(variants) == 1 else {"anyOf": variants}
-    return {"required": True, "content": {JSON: {"schema": schema}}}
+    # A body that need not say anything may be left out.
+    required = any(field.is_required() for model in models for field in model.model_fields.values())
+    return {"required": required, "content": {JSON: {"schema": schema}}}
 
 
 def _responses(entry: Entry, schemas: _Schemas) -> dict[str, Any]:

@@ -30,6 +30,11 @@ def json_body() -> Any:
     return parse(request.get_data())
 
 
+def optional_json_body() -> Any:
+    """The request's JSON, an empty object without any."""
+    return json_body() if request.get_data() else {}
+
+
 def parse(raw: bytes) -> Any:
     """Strict JSON. Raises `MalformedJson`, and `InvalidField` for text with NUL or lone surrogates and huge numbers."""
     try:

@@ -176,6 +176,19 @@ def _text_or_base64(body: bytes | None) -> tuple[str | None, str | None]:
         return base64.b64encode(body).decode(), "base64"
 
 
+def provider(row: dict[str, Any], *, max_in_flight: int) -> dict[str, Any]:
+    """A provider's slots, its pause (null while there is none), and its jobs."""
+    pause = {name: row[name] for name in ("paused_at", "paused_until")}
+    return {
+        "provider": row["provider"],
+        "slots": {"max": max_in_flight, "in_use": row["slots_in_use"]},
+        "paused": pause | {"reason": row["paused_reason"], "by": row["paused_by"]} if row["paused_at"] else None,
+        "refusals": row["refusals"],
+        "queued": row["queued"],
+        "in_flight": row["in_flight"],
+    }
+
+
 def key(row: dict[str, Any]) -> dict[str, Any]:
     """An API key, without what would let anybody use it."""
     return {name: row[name] for name in ("key_id", "client_id", "client", "name", "scopes", "created_at", "revoked_at")}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from flask import Flask, request
@@ -29,8 +29,8 @@ def _instant(value: Any) -> datetime:
     # An unescaped "+01:00" arrives with a space.
     text = value.replace(" ", "+") if isinstance(value, str) else ""
     try:
-        return datetime.fromisoformat(text.upper() if INSTANT.fullmatch(text) else "")
-    except ValueError:
+        return datetime.fromisoformat(text.upper() if INSTANT.fullmatch(text) else "").astimezone(UTC)
+    except (ValueError, OverflowError):  # The last evening of 9999 ends beyond it in UTC.
         raise ValueError("Must be an RFC 3339 instant such as 2026-11-01T12:00:00Z.") from None
 
 
