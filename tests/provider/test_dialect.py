@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.provider import dialect
-from webhook_app.domain.outcome import CallbackReading, Finished, Later, PollAnswer, SubmitAnswer
+from webhook_app.domain.outcome import CallbackReading, Finished, Later, PollAnswer, Running, SubmitAnswer, Unread
 from webhook_app.provider.modelslab.wire import read_callback, read_fetch, read_submit
 
 KEY = "CANARY-0123456789"
@@ -50,6 +50,24 @@ def test_a_callback_is_read_whatever_its_content_type(
 @pytest.mark.parametrize(("name", "http_status", "expected"), dialect.FETCHES)
 def test_a_fetch_answer_tells_about_the_job_or_nothing(name: str, http_status: int, expected: PollAnswer) -> None:
     assert without_meta(read_fetch(http_status, body(name))) == expected
+
+
+@pytest.mark.parametrize("name", ["fetch_success.json", "fetch_success_proxy_links.json", "failed_with_int_id.json"])
+def test_a_fetch_answer_about_another_job_tells_nothing(name: str) -> None:
+    named = read_fetch(200, body(name)).provider_job_id  # type: ignore[union-attr]
+    assert read_fetch(200, body(name), asked=named) == read_fetch(200, body(name))
+    assert read_fetch(200, body(name), asked="1") == Unread("the answer is about another job")
+
+
+@pytest.mark.parametrize("name", ["fetch_processing.json", "fetch_failed_message.json"])
+def test_a_fetch_answer_without_an_id_is_about_the_job_that_was_asked_for(name: str) -> None:
+    assert read_fetch(200, body(name), asked="1") == read_fetch(200, body(name))
+
+
+def test_one_of_several_ids_is_enough() -> None:
+    answer = b'{"status": "processing", "id": 12, "request_id": "ab-1", "meta": {"id": 13}}'
+    for asked in ("12", "ab-1", "13"):
+        assert read_fetch(200, answer, asked=asked) == Running("12")
 
 
 def test_every_fixture_is_a_row_of_a_table() -> None:

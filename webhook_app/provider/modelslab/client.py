@@ -82,7 +82,7 @@ class ModelsLab:
         answer = post(url, encode({"key": self._key}), road=self._road, total_timeout_s=timeout_s)
         if isinstance(answer, Fault):
             return Unread(answer.reason)
-        return wire.read_fetch(answer.http_status, answer.body, secret=self._key)
+        return wire.read_fetch(answer.http_status, answer.body, asked=provider_job_id, secret=self._key)
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:
         """Read what was posted to us."""
