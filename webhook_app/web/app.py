@@ -4,6 +4,7 @@ import re
 
 from flask import Flask, Response, g, request
 
+from webhook_app.domain.errors import NotFound
 from webhook_app.domain.ids import new_id
 from webhook_app.web import api, callbacks, errors, health, images, openapi, pages
 from webhook_app.web.auth import Authenticator
@@ -42,6 +43,9 @@ def create_app(parts: Parts) -> Flask:
 def _name_request() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else new_id("req")
+    if "\0" in request.path:
+        # No id of ours holds one, and PostgreSQL takes it for an error where SQLite finds nothing.
+        raise NotFound("There is nothing at this address.")
 
 
 def _finish(response: Response) -> Response:

@@ -16,8 +16,8 @@ DEFAULT_MODEL: Literal["flux/text2img"] = "flux/text2img"
 LONGEST_PROMPT = 10_000
 LONGEST_URL = 2_048
 LARGEST_METADATA = 4_096
-WHOLE = re.compile(r"-?\d{1,19}")
-DECIMAL = re.compile(r"-?\d{1,19}(\.\d{1,19})?")
+WHOLE = re.compile(r"-?[0-9]{1,19}")
+DECIMAL = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?")
 SWITCHES = {"yes": True, "true": True, "no": False, "false": False}
 LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
 
