@@ -56,6 +56,7 @@ class Script:
     answers: deque[SubmitAnswer] = field(default_factory=deque)
     polls: deque[PollAnswer] = field(default_factory=deque)
     during: Callable[[Submission], None] | None = None
+    during_fetch: Callable[[], object] | None = None
     submitted: list[Submission] = field(default_factory=list)
     polled: list[str] = field(default_factory=list)
     bodies: dict[bytes, CallbackReading] = field(default_factory=dict)
@@ -68,6 +69,8 @@ class Script:
 
     def fetch(self, model: str, provider_job_id: str) -> PollAnswer:
         self.polled.append(provider_job_id)
+        if self.during_fetch is not None:
+            self.during_fetch()
         return self.polls.popleft() if self.polls else Unread("the script is silent")
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:
