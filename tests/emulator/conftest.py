@@ -71,12 +71,15 @@ class Receiver:
 
     def __init__(self) -> None:
         self.got: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
-        got = self.got
+        self._may_answer = threading.Event()
+        self._may_answer.set()
+        got, may_answer = self.got, self._may_answer
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 got.put(({":path": self.path, **self.headers}, body))
+                may_answer.wait(PATIENCE_S)
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -90,6 +93,11 @@ class Receiver:
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def hold(self) -> threading.Event:
+        """Keep what comes, but answer none of it until the event is set."""
+        self._may_answer.clear()
+        return self._may_answer
 
     def next_raw(self) -> tuple[dict[str, str], bytes]:
         """Headers, the path as `:path` among them, and body."""

@@ -1,15 +1,25 @@
 """The ledger, the options at run time, and runs that repeat."""
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import click
 import pytest
+import requests
 
+from tests.emulator.conftest import Emulator, read_to_the_end
 from webhook_app.emulator.behaviour import decide
+from webhook_app.emulator.command import emulator as command
 from webhook_app.emulator.ledger import Ledger
-from webhook_app.emulator.options import EmulatorOptions, OptionError
+from webhook_app.emulator.options import MIXES, EmulatorOptions, OptionError, knobs
+
+PEM = Path(__file__).parents[1] / "net" / "localhost.pem"
 
 
 def test_the_ledger_tells_everything_but_the_key(start, receiver):
@@ -130,6 +140,59 @@ def test_the_command_prints_its_url_and_stops_cleanly_on_a_signal(number):
     assert process.returncode == 0
     assert out == ""
     assert err == f"listening on {url.removesuffix('/api/v1/enterprise')}\n"
+
+
+@contextlib.contextmanager
+def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], Emulator]]:
+    """The command in a process of its own, gone afterwards whatever happens."""
+    with subprocess.Popen([*RUN, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, Emulator(process.stdout.readline().strip().removesuffix("/api/v1/enterprise"))
+        finally:
+            process.kill()
+
+
+def test_the_command_stops_at_once_while_it_holds_connections():
+    """As by SIGTERM from a supervisor; the held clients see the end of it."""
+    options = ["--port", "0", "--delay", "0", "--submit-fault", "silent", "--silence", "600"]
+    with running(*options) as (process, emulator):
+        held = [emulator.open_submit(prompt=f"{turn}", instant_response=True) for turn in range(8)]
+        emulator.await_ledger("answer", 8)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert err.count("\n") == 1
+    for connection in held:
+        with contextlib.suppress(ConnectionResetError):
+            assert read_to_the_end(connection) == b""
+
+
+def test_https_is_served_with_a_certificate_that_nobody_trusts():
+    options = ["--port", "0", "--delay", "0", "--tls-certificate", str(PEM), "--tls-key", str(PEM)]
+    with running(*options) as (process, emulator):
+        assert emulator.url.startswith("https://127.0.0.1:")
+        emulator.url = emulator.url.replace("127.0.0.1", "localhost")  # The name in the certificate.
+        with socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2]))):
+            with pytest.raises(requests.exceptions.SSLError):  # And the connection that does not speak stops nobody.
+                emulator.submit()
+            emulator.http.verify = str(PEM)
+            url = emulator.submit(width=256, height=256).json()["output"][0]
+            assert url.startswith(f"{emulator.url}/generations/")
+            assert emulator.get(url).content.startswith(b"\x89PNG")
+            emulator.post("/_emulator/config", {"submit_fault": "reset_after_read"})
+            with pytest.raises(requests.ConnectionError):
+                emulator.submit()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_the_help_explains_every_option_and_every_word():
+    text = " ".join(command.get_help(click.Context(command, terminal_width=200)).split())
+    for knob in knobs():
+        assert f"--{knob.name.replace('_', '-')} " in text
+    for word in [word for words in MIXES.values() for word in words]:
+        assert f"{word} {word.meaning}" in text
 
 
 def test_a_wrong_option_on_the_command_line_is_a_usage_error():

@@ -169,7 +169,7 @@ def picture(name: str) -> Response:
     job, index, fault = studio.picture(name, request.path)
     if job is None or fault is not PictureFault.NONE:
         response = _no_picture(fault)
-        studio.record("picture", job, path=request.path, http_status=response.status_code)
+        studio.record("picture", job, path=request.path, http_status=response.status_code, fault=fault)
         return response
     return _picture(studio, job, index)
 
@@ -194,6 +194,7 @@ def _picture(studio: Studio, job: Job, index: int) -> Response:
         job,
         path=request.path,
         http_status=200,
+        fault=None,
         bytes=len(data),
         sha256=digest,
         took_s=round(time.perf_counter() - started_at, 4),
