@@ -123,6 +123,7 @@ class Settings(BaseModel):
     submit_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     submit_confirm_s: Whole = 120
     on_unconfirmed: OnUnconfirmed = OnUnconfirmed.REPEAT
+    repeats_per_hour: Annotated[int, Field(ge=0)] = 100
     wait_max_s: Annotated[int, Field(ge=0, le=3600)] = 60
     max_waiters: Annotated[int, Field(ge=0)]
     shutdown_grace_s: Annotated[int, Field(ge=1, le=3600)] = 25

@@ -66,6 +66,7 @@ def policy(parts: Parts) -> Policy:
         attempts_allowed=settings.submit_attempts,
         confirm_after=timedelta(seconds=settings.submit_confirm_s),
         on_unconfirmed=settings.on_unconfirmed,
+        repeats_per_hour=settings.repeats_per_hour,
         max_in_flight=settings.modelslab_max_in_flight,
         host_known=parts.fetcher.host_known,
     )

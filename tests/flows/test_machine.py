@@ -184,11 +184,15 @@ class Histories(RuleBasedStateMachine):
             assert evidence[-1] is Evidence.RUNNING
         if job.status == "queued":
             assert job.due_at is not None
-            assert not evidence or evidence[-1] is not Evidence.RUNNING
+            given_up = attempts and attempts[-1].unconfirmed_at is not None
+            assert not evidence or evidence[-1] is not Evidence.RUNNING or given_up
         else:
             assert job.due_at is None
-        if job.status != "submitting":
-            assert job.unconfirmed_since is None
+        if job.unconfirmed_since is not None:
+            assert job.status in ("submitting", "processing")
+            assert evidence[-1] is (Evidence.NONE if job.status == "submitting" else Evidence.RUNNING)
+            assert attempts[-1].provider_job_id is None
+            assert job.waiting_for == "confirmation"
 
 
 def run(fresh: Callable[[], AbstractContextManager[Store]], on_unconfirmed: OnUnconfirmed, examples: int) -> None:

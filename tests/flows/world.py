@@ -36,6 +36,7 @@ POLICY = Policy(
     attempts_allowed=3,
     confirm_after=timedelta(seconds=120),
     on_unconfirmed=OnUnconfirmed.REPEAT,
+    repeats_per_hour=100,
     max_in_flight=5,
     host_known=lambda url: url.startswith(KNOWN),
 )

@@ -10,6 +10,7 @@ from tests.web.conftest import NOW, Api
 from tests.web.test_problems import problem
 from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.job import ArchiveStatus, Status
+from webhook_app.flows import pausing
 from webhook_app.store.tables import Attempt, Blob
 from webhook_app.web.answers import ImageFacts, JobAnswer
 from webhook_app.web.api.status import Until, is_over
@@ -168,3 +169,13 @@ def test_a_wait_for_the_archive_ends_when_nothing_more_will_come(status: Status,
     ended = status.value in ("succeeded", "failed", "canceled", "timed_out")
     assert is_over(status, archive_status, Until.TERMINAL) is ended
     assert is_over(status, archive_status, Until.ARCHIVED) is (ended and archive_status.value != "pending")
+
+
+def test_a_queued_job_says_that_its_provider_is_paused(api: Api) -> None:
+    path = f"/v1/jobs/{api.submit()}"
+    assert api.get(path).json["waiting_for"] == "provider_slot"
+    pausing.pause(api.parts.store, "modelslab", reason="maintenance", by="operator", until=None, now=NOW)
+    assert api.get(path).json["waiting_for"] == "provider_paused"
+    assert api.get("/v1/jobs").json["data"][0]["waiting_for"] == "provider_paused"
+    pausing.resume(api.parts.store, "modelslab", by="operator", now=NOW)
+    assert api.get(path).json["waiting_for"] == "provider_slot"

@@ -83,6 +83,10 @@ class JobAlreadyEnded(ProblemError):
     code, status, title = "job_already_ended", 409, "The job has already ended"
 
 
+class NotOnHold(ProblemError):
+    code, status, title = "not_on_hold", 409, "The job waits for nobody's decision"
+
+
 class CursorAhead(ProblemError):
     code, status, title = "cursor_ahead", 409, "The cursor lies beyond the end of the log"
 

@@ -85,6 +85,13 @@ class OnUnconfirmed(StrEnum):
     FAIL = "fail"
 
 
+class Decision(StrEnum):
+    """What somebody decides about a submit that nothing confirmed (`resolve`)."""
+
+    REPEAT = "repeat"
+    FAIL = "fail"
+
+
 class Scope(StrEnum):
     SUBMIT = "submit"
     READ = "read"

@@ -18,8 +18,15 @@ POLL_MOST = timedelta(seconds=30)
 # After a time-out the provider may still finish: every attempt with an id is asked again at these ages.
 LATE_LOOKS = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6))
 
+# A job that was accepted without an id cannot be asked about: its callback has this long, or twice its eta.
+SILENCE_LEAST = timedelta(seconds=60)
+CONFIRM_MOST = timedelta(hours=1)
+
 PAUSE_DEFAULT = timedelta(seconds=30)
 PAUSE_REFUSED = timedelta(seconds=60)
+PAUSE_MOST = timedelta(hours=1)
+# How long one job may be out to see whether the provider takes jobs again.
+PROBE_PATIENCE = SUBMIT_TIMEOUT + CLAIM_LEASE
 SLOT_HELD = timedelta(seconds=120)
 
 
@@ -32,6 +39,24 @@ def first_poll_after(eta_s: float | None) -> timedelta:
 def next_poll_after(polls: int) -> timedelta:
     """3 s growing by half each time up to 30 s, after `polls` looks that told nothing new."""
     return min(timedelta(seconds=3 * 1.5 ** min(polls, 20)), POLL_MOST)
+
+
+def silent_after(eta_s: float | None) -> timedelta:
+    """How long a running job without an id may be silent: twice its eta, and a minute at least."""
+    return max(timedelta(seconds=2 * _sane(eta_s)), SILENCE_LEAST)
+
+
+def confirm_wait(least: timedelta, *, largest_eta_s: float | None, usual_s: float | None) -> timedelta:
+    """How long an unconfirmed submit waits for evidence: `least` (`SUBMIT_CONFIRM_S`), or twice what the provider's
+    jobs take now by its largest eta or by the 95th percentile `usual_s`; beyond `least` an hour at most."""
+    expected = timedelta(seconds=2 * max(_sane(largest_eta_s), _sane(usual_s)))
+    return max(least, min(expected, CONFIRM_MOST))
+
+
+def refused_pause(refusals: int) -> timedelta:
+    """How long a provider that refuses every job is left alone: a minute, doubled with each refusal in a row up to an
+    hour."""
+    return min(PAUSE_REFUSED * (1 << min(refusals, 10)), PAUSE_MOST)
 
 
 def late_look_after(age: timedelta) -> timedelta | None:

@@ -36,7 +36,7 @@ def apply(
     ledger = Ledger(connection, reports)
     verdicts = decide_all(ledger, reports, policy=policy, now=now, announce=announce)
     ledger.write(connection)
-    pausing.pause_for(connection, [(ledger.jobs.get(r.track_id), r.outcome) for r in reports], now=now)
+    pausing.learn_from(connection, [(ledger.jobs.get(report.track_id), report) for report in reports], now=now)
     return verdicts
 
 

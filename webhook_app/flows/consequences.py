@@ -28,14 +28,18 @@ IDLE: dict[str, Any] = {"lease_owner": None, "lease_until": None, "unconfirmed_s
 
 
 def learn_id_and_eta(attempt: dict[str, Any], outcome: Outcome | NotSent, now: datetime) -> None:
-    """The provider's id stays once it is known; a running attempt with an id is looked at after its eta."""
+    """The provider's id stays once it is known. A running attempt is looked at after its eta, and one without an id
+    when its callback must have been lost."""
     provider_job_id = getattr(outcome, "provider_job_id", None)
-    if provider_job_id is not None and attempt["provider_job_id"] is None:
-        attempt["provider_job_id"] = provider_job_id
+    learned = provider_job_id is not None and attempt["provider_job_id"] is None
+    if learned:
+        attempt |= {"provider_job_id": provider_job_id, "unconfirmed_at": None}
     if attempt["evidence"] == Evidence.RUNNING:
         if isinstance(outcome, Running) and outcome.eta_s is not None:
             attempt["eta_s"] = outcome.eta_s
-        if attempt["provider_job_id"] is not None and attempt["poll_at"] is None:
+        if attempt["provider_job_id"] is None and attempt["poll_at"] is None and attempt["unconfirmed_at"] is None:
+            attempt["poll_at"] = now + schedule.silent_after(attempt["eta_s"])
+        elif attempt["provider_job_id"] is not None and (learned or attempt["poll_at"] is None):
             attempt["poll_at"] = now + schedule.first_poll_after(attempt["eta_s"])
 
 
@@ -65,7 +69,7 @@ def of_move(
         data = {"attempt": attempt["n"], "witness": report.witness.value, "code": code}
         ledger.events.append(event(EventType.JOB_FAILED, job, "provider", now, data))
     elif move.error is None:
-        return _note_id(job, attempt) or recounted
+        return _found_again(job, attempt, policy, now) or _note_id(job, attempt) or recounted
     job["error"] = move.error.as_json() if move.error else None
     _note_id(job, attempt)
     job["provider_status"] = getattr(report.outcome, "provider_status", job["provider_status"])
@@ -97,6 +101,17 @@ def _restart_clock(job: dict[str, Any], policy: Policy, now: datetime) -> None:
     since = job["unconfirmed_since"]
     if since is not None and job["deadline_at"] is not None and policy.on_unconfirmed is OnUnconfirmed.HOLD:
         job["deadline_at"] += now - since
+
+
+def _found_again(job: dict[str, Any], attempt: dict[str, Any], policy: Policy, now: datetime) -> bool:
+    """An attempt that was accepted without an id has one now: it can be asked about, and needs no confirmation and no
+    repeat."""
+    asked = attempt["n"] == job["attempt"] and attempt["evidence"] == Evidence.RUNNING and _note_id(job, attempt)
+    if not asked or not (job["status"] == Status.QUEUED or job["unconfirmed_since"] is not None):
+        return asked
+    _restart_clock(job, policy, now)
+    job |= IDLE | {"status": Status.PROCESSING.value, "waiting_for": WaitingFor.CALLBACK.value, "due_at": None}
+    return True
 
 
 def _note_id(job: dict[str, Any], attempt: dict[str, Any]) -> bool:

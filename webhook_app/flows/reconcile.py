@@ -9,17 +9,20 @@ from sqlalchemy import Connection, Row
 from webhook_app.domain import schedule
 from webhook_app.domain.errors import ErrorCode, JobError
 from webhook_app.domain.events import Event, EventType
-from webhook_app.domain.job import TERMINAL, OnUnconfirmed, Status, WaitingFor
+from webhook_app.domain.job import TERMINAL, OnUnconfirmed, Status
 from webhook_app.domain.outcome import Unread, Witness
+from webhook_app.flows import unconfirmed
 from webhook_app.flows.apply import apply
+from webhook_app.flows.ending import end
 from webhook_app.flows.ledger import Report
 from webhook_app.flows.policy import Policy
-from webhook_app.flows.submit import hold_for_evidence
+from webhook_app.flows.unconfirmed import hold_for_evidence
 from webhook_app.provider.port import Provider
-from webhook_app.store import attempts, events, jobs, slots
+from webhook_app.store import attempts, events, jobs
 from webhook_app.store.engine import Store
 
 BATCH = 100
+NO_ID = "the provider gave no id to ask about, and no callback came"
 
 
 def poll_due(
@@ -34,7 +37,12 @@ def poll_due(
 
 
 def _poll_one(store: Store, provider: Provider, row: Row[Any], policy: Policy, clock: Callable[[], datetime]) -> None:
-    answer = provider.fetch(row.model, row.provider_job_id) if row.provider_job_id else Unread("no id to ask about")
+    if row.provider_job_id is None:
+        with store.writing() as connection:
+            hold_for_evidence(connection, row.track_id, row.n, note=NO_ID, now=clock())
+            attempts.stop_looking(connection, row.track_id, row.n)
+        return
+    answer = provider.fetch(row.model, row.provider_job_id)
     now = clock()
     with store.writing() as connection:
         if not isinstance(answer, Unread):
@@ -65,17 +73,20 @@ def _next_look(job: Row[Any], attempt: Row[Any], now: datetime) -> datetime | No
 
 def expire(store: Store, *, policy: Policy, now: datetime) -> int:
     """Everything that the clock decides. Returns how many jobs it concerned; may be run by any number of workers."""
-    before = now - policy.confirm_after
-    # On hold somebody else decides.
-    most = 0 if policy.on_unconfirmed is OnUnconfirmed.HOLD else BATCH
+    # On hold the clock stands still.
+    on_hold_too = policy.on_unconfirmed is not OnUnconfirmed.HOLD
     return (
         _each(store, lambda c: jobs.abandoned(c, limit=BATCH, now=now), lambda c, t: _abandoned(c, t, now))
         + _each(
             store,
-            lambda c: jobs.unconfirmed_before(c, before=before, limit=most) if most else (),
-            lambda c, t: _decide_unconfirmed(c, t, policy, now),
+            lambda c: jobs.past_deadline(c, on_hold_too=on_hold_too, limit=BATCH, now=now),
+            lambda c, t: _time_out(c, t, policy, now),
         )
-        + _each(store, lambda c: jobs.past_deadline(c, limit=BATCH, now=now), lambda c, t: _time_out(c, t, now))
+        + _each(
+            store,
+            lambda c: unconfirmed.due(c, policy, limit=BATCH, now=now),
+            lambda c, t: unconfirmed.decide(c, t, policy, now),
+        )
         + _each(store, lambda c: jobs.overdue(c, limit=BATCH, now=now), lambda c, t: _overdue(c, t, now))
     )
 
@@ -98,35 +109,14 @@ def _abandoned(connection: Connection, track_id: str, now: datetime) -> bool:
     return hold_for_evidence(connection, track_id, job.attempt, note="the worker died while it was sending", now=now)
 
 
-def _decide_unconfirmed(connection: Connection, track_id: str, policy: Policy, now: datetime) -> bool:
-    row = jobs.lock(connection, [track_id]).get(track_id)
-    if row is None or row.unconfirmed_since is None or row.status in TERMINAL:
-        return False
-    if row.unconfirmed_since > now - policy.confirm_after or policy.on_unconfirmed is OnUnconfirmed.HOLD:
-        return False
-    job = dict(row._mapping)
-    if policy.on_unconfirmed is OnUnconfirmed.REPEAT and row.spent < policy.attempts_allowed:
-        job |= {"status": Status.QUEUED.value, "waiting_for": WaitingFor.PROVIDER_SLOT.value, "due_at": now}
-        job |= {"unconfirmed_since": None}
-        told = Event(EventType.SUBMIT_RETRIED, "worker", now, track_id, row.client_id, row.batch_id)
-        told.data.update(attempt=row.attempt, evidence="unconfirmed")
-        jobs.save(connection, [job])
-        slots.release(connection, [track_id])
-        events.append(connection, [told])
-        return True
-    error = JobError(ErrorCode.SUBMIT_UNCONFIRMED, "Nothing confirmed that the provider took the request.")
-    _end(connection, job, Status.FAILED, EventType.JOB_FAILED, error, now)
-    return True
-
-
-def _time_out(connection: Connection, track_id: str, now: datetime) -> bool:
+def _time_out(connection: Connection, track_id: str, policy: Policy, now: datetime) -> bool:
     row = jobs.lock(connection, [track_id]).get(track_id)
     if row is None or row.status in TERMINAL or row.deadline_at is None or row.deadline_at > now:
         return False
-    if row.unconfirmed_since is not None:
+    if row.unconfirmed_since is not None and policy.on_unconfirmed is OnUnconfirmed.HOLD:
         return False
     error = JobError(ErrorCode.NO_RESULT, "The provider did not finish in time.", retryable=True)
-    _end(connection, dict(row._mapping), Status.TIMED_OUT, EventType.JOB_TIMED_OUT, error, now)
+    end(connection, dict(row._mapping), Status.TIMED_OUT, error, by="worker", now=now)
     return True
 
 
@@ -138,15 +128,3 @@ def _overdue(connection: Connection, track_id: str, now: datetime) -> bool:
     told = Event(EventType.JOB_OVERDUE, "worker", now, track_id, row.client_id, row.batch_id)
     events.append(connection, [told])
     return True
-
-
-def _end(
-    connection: Connection, job: dict[str, Any], status: Status, kind: EventType, error: JobError, now: datetime
-) -> None:
-    idle = {"lease_owner": None, "lease_until": None, "unconfirmed_since": None, "due_at": None, "overdue_at": None}
-    ended = {"status": status.value, "completed_at": now, "waiting_for": None, "error": error.as_json()}
-    jobs.save(connection, [job | idle | ended])
-    slots.release(connection, [job["track_id"]])
-    told = Event(kind, "worker", now, job["track_id"], job["client_id"], job["batch_id"])
-    told.data.update(attempt=job["attempt"], code=error.code.value)
-    events.append(connection, [told])

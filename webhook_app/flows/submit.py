@@ -12,12 +12,14 @@ from webhook_app.domain import schedule
 from webhook_app.domain.durations import seconds_between
 from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.events import Event, EventType
-from webhook_app.domain.job import RESENDABLE, Evidence, Status, WaitingFor
+from webhook_app.domain.job import RESENDABLE, Evidence, Status
 from webhook_app.domain.outcome import NotSent, Running, SubmitAnswer, Unconfirmed, Witness
 from webhook_app.flows import pausing
 from webhook_app.flows.apply import apply
 from webhook_app.flows.ledger import Report
+from webhook_app.flows.pausing import Standing
 from webhook_app.flows.policy import Policy
+from webhook_app.flows.unconfirmed import hold_for_evidence
 from webhook_app.provider.port import Provider, Submission
 from webhook_app.store import attempts, events, jobs, slots
 from webhook_app.store.engine import Store
@@ -46,12 +48,15 @@ class Sending:
 
 
 def claim(store: Store, *, provider: str, owner: str, limit: int, policy: Policy, now: datetime) -> list[Claim]:
-    """Lease as many due jobs as there are free slots, at most `limit`; none while the provider is paused."""
+    """Lease as many due jobs as there are free slots, at most `limit`; none while the provider is paused, and one where
+    it has to be seen whether it takes jobs again."""
     with store.writing() as connection:
-        if pausing.is_paused(connection, provider, now=now):
+        standing = pausing.standing(connection, provider, now=now)
+        if standing is Standing.PAUSED:
             return []
         if slots.count(connection, provider) != policy.max_in_flight:
             slots.ensure(connection, provider, policy.max_in_flight)
+        limit = 1 if standing is Standing.PROBING else limit
         free = slots.free(connection, provider, wanted=policy.max_in_flight, limit=limit, now=now)
         if not free:
             return []
@@ -60,6 +65,8 @@ def claim(store: Store, *, provider: str, owner: str, limit: int, policy: Policy
         )
         for n, row in zip(free, rows, strict=False):
             slots.take(connection, provider, n, track_id=row.track_id, free_at=now + schedule.CLAIM_LEASE)
+        if standing is Standing.PROBING and rows:
+            pausing.probe(connection, provider, rows[0].track_id, now=now)
         return [Claim(row.track_id, row.model, row.input, row.fence) for row in rows]
 
 
@@ -127,8 +134,9 @@ def _next_attempt(connection: Connection, job: Row[Any], owner: str, now: dateti
     if last is not None and Evidence(last.evidence) in RESENDABLE:
         attempts.send_again(connection, track_id=job.track_id, n=last.n, worker=owner, now=now)
         return last.n, last.sends + 1
-    attempts.add(connection, track_id=job.track_id, n=job.attempt + 1, worker=owner, now=now)
-    return job.attempt + 1, 1
+    n, repeats = job.attempt + 1, last is not None and last.unconfirmed_at is not None
+    attempts.add(connection, track_id=job.track_id, n=n, worker=owner, repeats_unconfirmed=repeats, now=now)
+    return n, 1
 
 
 def _submit(provider: Provider, sending: Sending, callback_url: str | None) -> SubmitAnswer:
@@ -168,21 +176,3 @@ def _write_answer(
     apply(connection, [Report(track_id, sending.attempt, Witness.SUBMIT, answer)], policy=policy, now=now)
     if isinstance(answer, Running):
         slots.hold(connection, track_id, free_at=now + schedule.slot_held_for(answer.eta_s), now=now)
-
-
-def hold_for_evidence(connection: Connection, track_id: str, n: int, *, note: str, now: datetime) -> bool:
-    """Nobody knows whether the provider took this attempt: let the job wait for evidence. False when some has come
-    already, or when the job waits already: the clock does not begin anew."""
-    job = jobs.lock(connection, [track_id]).get(track_id)
-    attempt = attempts.get(connection, track_id, n)
-    if job is None or attempt is None or job.attempt != n or job.status != Status.SUBMITTING:
-        return False
-    if job.unconfirmed_since is not None:
-        return False
-    waiting = {"lease_owner": None, "lease_until": None, "unconfirmed_since": now}
-    jobs.save(connection, [dict(job._mapping) | waiting | {"waiting_for": WaitingFor.CONFIRMATION.value}])
-    attempts.save(connection, [dict(attempt._mapping) | {"unconfirmed_at": now, "note": note[:500]}])
-    told = Event(EventType.SUBMIT_UNCONFIRMED, "worker", now, track_id, job.client_id, job.batch_id)
-    told.data["attempt"] = n
-    events.append(connection, [told])
-    return True

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, tuple_, update
 
-from webhook_app.domain.job import Evidence
+from webhook_app.domain.job import RESENDABLE, Evidence, Status
 from webhook_app.store.bulk import SaveMany, Statement, table_of
 from webhook_app.store.tables import Attempt, Job
 
@@ -28,10 +28,13 @@ OF_JOBS = Statement(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_
 SAVE = SaveMany(ATTEMPTS, key=["track_id", "n"], columns=MOVABLE)
 
 
-def add(connection: Connection, *, track_id: str, n: int, worker: str, now: datetime) -> None:
-    """A new attempt, about to be sent."""
+def add(
+    connection: Connection, *, track_id: str, n: int, worker: str, repeats_unconfirmed: bool, now: datetime
+) -> None:
+    """A new attempt, about to be sent. `repeats_unconfirmed`: nobody knows whether the one before was taken."""
     values = {"track_id": track_id, "n": n, "sends": 1, "worker": worker, "sent_at": now, "polls": 0}
-    connection.execute(insert(Attempt).values(evidence=Evidence.NONE.value, **values))
+    values |= {"repeats_unconfirmed": repeats_unconfirmed, "evidence": Evidence.NONE.value}
+    connection.execute(insert(Attempt).values(**values))
 
 
 def send_again(connection: Connection, *, track_id: str, n: int, worker: str, now: datetime) -> None:
@@ -65,6 +68,12 @@ def look_at(connection: Connection, track_id: str, n: int, *, now: datetime) -> 
     statement = update(Attempt).where(Attempt.track_id == track_id, Attempt.n == n)
     can_be_asked = (Attempt.provider_job_id.is_not(None), Attempt.poll_at.is_(None))
     connection.execute(statement.where(*can_be_asked).values(poll_at=now))
+
+
+def stop_looking(connection: Connection, track_id: str, n: int) -> None:
+    """There is nothing to ask about; unless an id has come meanwhile."""
+    statement = update(Attempt).where(Attempt.track_id == track_id, Attempt.n == n)
+    connection.execute(statement.where(Attempt.provider_job_id.is_(None)).values(poll_at=None))
 
 
 def claim_polls(connection: Connection, *, limit: int, hold: timedelta, now: datetime) -> list[Row[Any]]:
@@ -101,3 +110,22 @@ def claim_polls(connection: Connection, *, limit: int, hold: timedelta, now: dat
         .order_by(Attempt.sent_at)
     )
     return list(connection.execute(statement))
+
+
+def largest_eta(connection: Connection, *, since: datetime) -> float | None:
+    """The longest time in seconds that the provider has announced since then."""
+    return connection.scalar(select(func.max(Attempt.eta_s)).where(Attempt.sent_at > since, Attempt.eta_s.is_not(None)))
+
+
+def repeats_since(connection: Connection, since: datetime) -> int:
+    """How many submits since then may be paid for twice: they repeat an unconfirmed one, and were not turned down."""
+    statement = select(func.count()).where(Attempt.repeats_unconfirmed, Attempt.sent_at > since)
+    return int(connection.scalar(statement.where(Attempt.evidence.not_in(sorted(RESENDABLE)))) or 0)
+
+
+def repeats_to_come(connection: Connection) -> int:
+    """How many unconfirmed submits wait in the queue to be repeated, those that were turned down before included."""
+    newest = (Job.track_id == Attempt.track_id) & (Job.attempt == Attempt.n)
+    turned_down = and_(Attempt.repeats_unconfirmed, Attempt.evidence.in_(sorted(RESENDABLE)))
+    statement = select(func.count()).select_from(Attempt).join(Job, newest).where(Job.status == Status.QUEUED)
+    return int(connection.scalar(statement.where(or_(Attempt.unconfirmed_at.is_not(None), turned_down))) or 0)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, or_, select, text, update
 
-from webhook_app.domain.job import TERMINAL, Status, WaitingFor
+from webhook_app.domain.job import TERMINAL, Status
 from webhook_app.store.bulk import SaveMany, Statement, table_of
 from webhook_app.store.slots import in_flight_by_client
 from webhook_app.store.tables import Attempt, Job
@@ -181,28 +181,25 @@ def abandoned(connection: Connection, *, limit: int, now: datetime) -> Sequence[
     return connection.scalars(statement).all()
 
 
-def unconfirmed_before(connection: Connection, *, before: datetime, limit: int) -> Sequence[str]:
-    """Jobs whose submit has waited for evidence since before that instant, and for which nobody has decided."""
+def unconfirmed_before(connection: Connection, *, before: datetime, limit: int, least_spent: int = 0) -> Sequence[str]:
+    """Jobs whose submit has waited for evidence since before that instant, and for which nobody has decided; only those
+    of which `least_spent` attempts count."""
     statement = (
         select(Job.track_id)
-        .where(Job.unconfirmed_since <= before, Job.status.not_in(sorted(TERMINAL)))
+        .where(Job.unconfirmed_since <= before, Job.status.not_in(sorted(TERMINAL)), Job.spent >= least_spent)
         .order_by(Job.unconfirmed_since)
         .limit(limit)
     )
     return connection.scalars(statement).all()
 
 
-def past_deadline(connection: Connection, *, limit: int, now: datetime) -> Sequence[str]:
-    """Unfinished jobs that have been with the provider for longer than their `timeout_s`; on hold the clock stands
-    still."""
-    statement = (
-        select(Job.track_id)
-        .where(Job.deadline_at <= now, Job.completed_at.is_(None))
-        .where(Job.unconfirmed_since.is_(None) | Job.waiting_for.is_distinct_from(WaitingFor.CONFIRMATION))
-        .order_by(Job.deadline_at)
-        .limit(limit)
-    )
-    return connection.scalars(statement).all()
+def past_deadline(connection: Connection, *, on_hold_too: bool, limit: int, now: datetime) -> Sequence[str]:
+    """Unfinished jobs that have been with the provider for longer than their `timeout_s`; those that wait for
+    confirmation only with `on_hold_too`."""
+    statement = select(Job.track_id).where(Job.deadline_at <= now, Job.completed_at.is_(None))
+    if not on_hold_too:
+        statement = statement.where(Job.unconfirmed_since.is_(None))
+    return connection.scalars(statement.order_by(Job.deadline_at).limit(limit)).all()
 
 
 def overdue(connection: Connection, *, limit: int, now: datetime) -> Sequence[str]:

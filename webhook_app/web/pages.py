@@ -48,6 +48,7 @@ ADVICE = {
     "image_not_ready": "The address is right and stays; ask again after Retry-After, or wait for the job.",
     "method_not_allowed": "The Allow header says what this address answers.",
     "job_already_ended": "Read the job: it says how it ended.",
+    "not_on_hold": "Only a job with waiting_for confirmation can be resolved; read the job.",
     "cursor_ahead": "The database was restored from a backup; start again from its current end.",
     "idempotency_in_progress": "Send the same request again in a moment.",
     "erased": "The content was removed on request and does not come back.",

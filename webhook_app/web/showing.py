@@ -1,6 +1,7 @@
 """From the database to an answer: jobs that a caller may see, shown with all that belongs to them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response
@@ -8,6 +9,7 @@ from sqlalchemy import Connection
 
 from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.ids import is_track_id
+from webhook_app.domain.job import WaitingFor
 from webhook_app.store import reads
 from webhook_app.web import representations
 from webhook_app.web.auth import caller
@@ -28,13 +30,15 @@ def own_job(connection: Connection, track_id: str) -> dict[str, Any]:
 
 
 def shown_jobs(connection: Connection, rows: Sequence[dict[str, Any]], *, public_url: str) -> list[dict[str, Any]]:
-    """The jobs as answers show them, in the same order: four queries however many they are."""
+    """The jobs as answers show them, in the same order: five queries however many they are."""
     images = reads.images_of(connection, [row["track_id"] for row in rows])
     due = reads.next_action_at(connection, rows)
     places = reads.queue_positions(connection, rows)
+    slotless = any(row["waiting_for"] == WaitingFor.PROVIDER_SLOT for row in rows)
+    paused = reads.paused_providers(connection, datetime.now(UTC)) if slotless else set()
     return [
         representations.job(
-            row,
+            row | _now(row, paused),
             images[row["track_id"]],
             public_url=public_url,
             next_action_at=due.get(row["track_id"]),
@@ -42,6 +46,12 @@ def shown_jobs(connection: Connection, rows: Sequence[dict[str, Any]], *, public
         )
         for row in rows
     ]
+
+
+def _now(row: dict[str, Any], paused: Collection[str]) -> dict[str, Any]:
+    """A job that waits for a slot waits for its provider while that is paused: no row is written for it."""
+    waits = row["waiting_for"] == WaitingFor.PROVIDER_SLOT and row["provider"] in paused
+    return {"waiting_for": WaitingFor.PROVIDER_PAUSED.value} if waits else {}
 
 
 def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:

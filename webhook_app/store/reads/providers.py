@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from webhook_app.domain.job import IN_FLIGHT, Status
 from webhook_app.store.tables import Job, ProviderState, Slot
@@ -34,6 +34,13 @@ def provider_state(connection: Connection) -> list[dict[str, Any]]:
     """Pauses and why, one row for each provider that was ever paused."""
     statement = select(ProviderState.__table__).order_by(ProviderState.provider).limit(100)
     return [dict(row._mapping) for row in connection.execute(statement)]
+
+
+def paused_providers(connection: Connection, now: datetime) -> set[str]:
+    """The providers to which nothing is sent now."""
+    statement = select(ProviderState.provider).where(ProviderState.paused_at.is_not(None))
+    holds = or_(ProviderState.paused_until.is_(None), ProviderState.paused_until > now)
+    return set(connection.scalars(statement.where(holds)))
 
 
 def _slots_in_use(connection: Connection, provider: str, now: datetime) -> int:
