@@ -1,13 +1,15 @@
 """Taking jobs in: one transaction, and an Idempotency-Key that never pays twice."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
 
 from tests.flows.world import World
 from webhook_app.domain.errors import Erased, IdempotencyInProgress, IdempotencyMismatch, RateLimited
-from webhook_app.flows import accept
+from webhook_app.flows import accept, pausing
+from webhook_app.flows.seal import seal
 from webhook_app.store import idempotency
 from webhook_app.store.tables import EventRow, IdempotencyKey, Image, Job
 
@@ -71,6 +73,40 @@ def test_a_full_queue_is_refused_and_leaves_nothing(world: World) -> None:
     assert not world.rows(IdempotencyKey)
     assert len(world.rows(Image)) == len(world.rows(EventRow)) == 2
     assert not world.accept(key=KEY, max_queued=3).replayed
+
+
+def refused_for(world: World) -> int | None:
+    with pytest.raises(RateLimited) as refusal:
+        world.accept(max_queued=1)
+    return refusal.value.retry_after_s
+
+
+def test_a_full_queue_tells_when_there_will_be_room(world: World) -> None:
+    world.submit()
+    assert refused_for(world) == 60
+    for _ in range(10):
+        world.submit()
+    world.obey(max_in_flight=10)
+    world.send()
+    seal(world.store)
+    assert refused_for(world) == 60
+    world.later(minutes=9)
+    assert refused_for(world) == 60
+    until = world.at + timedelta(seconds=90)
+    pausing.pause(world.store, "modelslab", reason="queue_full", by="provider", until=until, now=world.at)
+    assert refused_for(world) == 150
+    pausing.pause(world.store, "modelslab", reason="maintenance", by="operator", until=None, now=world.at)
+    assert refused_for(world) == 3600
+
+
+def test_a_queue_that_moves_fast_has_room_soon(world: World) -> None:
+    world.obey(max_in_flight=300)
+    for _ in range(301):
+        world.submit()
+    for claim in world.claim(limit=300):
+        world.send_claim(claim)
+    seal(world.store)
+    assert refused_for(world) == 2
 
 
 def test_another_client_s_queue_does_not_count(world: World) -> None:

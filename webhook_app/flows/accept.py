@@ -1,6 +1,7 @@
 """Taking a job: the row first, the world after. One transaction writes the job, its pictures' rows, the first event and
 the idempotency key."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,11 +14,14 @@ from webhook_app.domain.errors import Erased, IdempotencyMismatch, Internal, Rat
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.ids import new_id, new_track_id
 from webhook_app.domain.job import ArchiveStatus, Status, WaitingFor
-from webhook_app.store import events, idempotency, images, jobs
+from webhook_app.store import events, idempotency, images, jobs, reads, slots
 from webhook_app.store.engine import Store
 
 LARGEST_SEED = 2**32 - 1
-RETRY_WHEN_FULL_S = 30
+# How far back the pace of a client's queue is looked at, and what is told where nothing has left it.
+PACE_SEEN_FOR = timedelta(minutes=10)
+NO_PACE_S = 60
+LONGEST_RETRY_S = 3600
 _random = random.SystemRandom()
 
 
@@ -75,9 +79,25 @@ def accept(
         if idempotency_key is not None and not _claim(connection, idempotency_key, accepted, client_id, now):
             return _replay(connection, idempotency_key, client_id)
         if jobs.queue_length(connection, client_id, most=max_queued) >= max_queued:
-            raise RateLimited("Too many of your jobs are waiting to be sent.", retry_after_s=RETRY_WHEN_FULL_S)
+            wait_s = _room_after(connection, request.provider, client_id, now)
+            raise RateLimited("Too many of your jobs are waiting to be sent.", retry_after_s=wait_s)
         _write(connection, request, track_id, client_id, key_id, now)
     return accepted
+
+
+def _room_after(connection: Connection, provider: str, client_id: str, now: datetime) -> int:
+    """In how many seconds the next of a client's jobs should leave the queue: by the pace of late, after the provider's
+    pause."""
+    state = slots.state(connection, provider)
+    paused = state is not None and state.paused_at is not None
+    if state is not None and paused and state.paused_until is None:
+        return LONGEST_RETRY_S
+    pause = max(state.paused_until - now, timedelta()) if state is not None and paused else timedelta()
+    sent = EventType.JOB_SUBMITTED.value
+    begins_at = reads.window_begins_at(now - PACE_SEEN_FOR, now=now)
+    left = reads.totals(connection, begins_at=begins_at, client_id=client_id, name=sent).sums[sent]
+    each_s = PACE_SEEN_FOR.total_seconds() / left if left else NO_PACE_S
+    return min(math.ceil(pause.total_seconds() + each_s), LONGEST_RETRY_S)
 
 
 def remember_status(store: Store, *, client_id: str, key: str, status_code: int) -> None:
