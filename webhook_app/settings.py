@@ -126,6 +126,7 @@ class Settings(BaseModel):
     repeats_per_hour: Annotated[int, Field(ge=0)] = 100
     wait_max_s: Annotated[int, Field(ge=0, le=3600)] = 60
     max_waiters: Annotated[int, Field(ge=0)]
+    metrics_public: bool = False
     shutdown_grace_s: Annotated[int, Field(ge=1, le=3600)] = 25
     web_concurrency: Whole
     web_threads: Whole = 576

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.cli.conftest import Run
 from webhook_app.domain.tokens import Tokens
+from webhook_app.storage.spool import FileSpool
 
 SECRET = "s" * 32
 LOCAL = {"MODELSLAB_URL": "http://127.0.0.1:9/api", "MODELSLAB_API_KEY": "key-1234", "SECRET_KEY": SECRET}
@@ -101,6 +102,18 @@ def test_a_missing_database_is_named_and_not_made(run: Run, tmp_path: Path):
 def test_an_unusable_setting_is_a_finding(run: Run):
     code, found = findings(run, PORT="nonsense")
     assert (code, found["settings"][0]) == (1, "failed")
+
+
+def test_what_waits_in_the_spool_and_what_is_unreadable_is_told(run: Run, tmp_path: Path):
+    assert run("db", "upgrade").exit_code == 0
+    spool = FileSpool(tmp_path / "spool")
+    _, found = findings(run, SPOOL_DIR=str(tmp_path / "spool"))
+    assert found["spool"] == ("ok", f"0 callbacks wait, 0 are unreadable in {tmp_path / 'spool'}")
+    spool.append([b"one", b"two"])
+    (tmp_path / "spool" / "1-a.unreadable").write_bytes(b"torn\n")
+    _, found = findings(run, SPOOL_DIR=str(tmp_path / "spool"))
+    assert found["spool"][0] == "warning"
+    assert found["spool"][1].startswith("2 callbacks wait, 1 are unreadable in ")
 
 
 def test_an_archive_that_cannot_be_written_is_a_finding(run: Run, tmp_path: Path):

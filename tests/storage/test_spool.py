@@ -143,6 +143,7 @@ def test_a_changed_line_is_set_aside_and_the_others_are_handed_over(spool: FileS
     assert spool.drain(taken.extend) == Drained(2, 1)
     assert taken == [b"first", b"third"]
     assert b"sEcond" in path.with_suffix(".unreadable").read_bytes()
+    assert (spool.entries(), spool.unreadable()) == (0, 1)
 
 
 def test_a_disk_that_is_full_refuses_and_leaves_no_half_entry(spool: FileSpool, tmp_path: Path) -> None:

@@ -148,13 +148,15 @@ def _archive(parts: "Parts") -> str:
 def _spool(parts: "Parts") -> Finding:
     try:
         parts.spool.check()
-        waiting = parts.spool.entries()
+        waiting, unreadable = parts.spool.entries(), parts.spool.unreadable()
     except StorageError as error:
         return Finding("spool", Verdict.FAILED, str(error))
-    where = str(parts.settings.spool_dir)
+    found = [f"{waiting} callbacks wait, {unreadable} are unreadable in {parts.settings.spool_dir}"]
     if waiting:
-        return Finding("spool", Verdict.WARNING, f"{waiting} callbacks wait in {where}; web and worker bring them back")
-    return Finding("spool", Verdict.OK, where)
+        found.append("web and worker bring those that wait back")
+    if unreadable:
+        found.append("look at its .unreadable files")
+    return Finding("spool", Verdict.WARNING if waiting or unreadable else Verdict.OK, "; ".join(found))
 
 
 def _clock(parts: "Parts") -> str:

@@ -61,6 +61,10 @@ class Spool(Protocol):
         """How many entries wait, those of living processes included."""
         ...
 
+    def unreadable(self) -> int:
+        """How many were set aside because their bytes were torn or changed."""
+        ...
+
     def check(self) -> None:
         """Write and remove a small file; raises `StorageError` saying what failed."""
         ...

@@ -74,6 +74,10 @@ class FileSpool:
         with _translated("read"):
             return sum(self._count(path) for path in self._files())
 
+    def unreadable(self) -> int:
+        with _translated("read"):
+            return sum(self._count(path) for path in sorted(self._directory.glob("*.unreadable")))
+
     def check(self) -> None:
         with _translated("use"):
             self._directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)

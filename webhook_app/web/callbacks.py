@@ -1,5 +1,6 @@
 """The provider's door: `POST /callbacks/{provider}/{track_id}/{token}`. The token decides, before anything is read."""
 
+import threading
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
@@ -22,13 +23,27 @@ LARGEST_BODY = 1 << 20
 LONGEST_HEADER = 500
 # What tells who sent it, and when; the rest may hold somebody's credentials.
 KEPT_HEADERS = ("Content-Type", "Content-Length", "User-Agent", "Date", "X-Forwarded-For")
+REFUSALS = "refusals"
 FAILED = "the callback could not be applied when it came"
+
+
+class Refusals:
+    """How many callbacks with a bad token this process has turned away."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.count += 1
 
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The route, with a batcher of its own in `app.extensions["batcher"]`."""
     batcher = app.extensions["batcher"] = make_batcher(app, parts)
     drainer_of(app, parts)
+    refusals = refusals_of(app)
 
     @registry.route(
         app,
@@ -44,10 +59,17 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         address is the credential; a wrong one is a 404 like any other."""
         attempt = parts.tokens.check_callback(provider, track_id, token)
         if attempt is None or provider not in parts.providers or not is_track_id(track_id):
+            refusals.add()
             raise NotFound("There is nothing at this address.")
         body = without_secrets(_body(), parts.providers[provider])
         batcher.put(_arrival(provider, track_id, attempt, body))
         return json_response({"status": "ok"})
+
+
+def refusals_of(app: Flask) -> Refusals:
+    """This application's count, made when first asked for."""
+    found: Refusals = app.extensions.setdefault(REFUSALS, Refusals())
+    return found
 
 
 def make_batcher(app: Flask, parts: Parts) -> Batcher:

@@ -58,14 +58,16 @@ class Registry:
         body: Body | None = None,
         headers: Mapping[str, str] | None = None,
         answers: Mapping[int, Answer],
+        guard: Callable[[Scope], None] | None = None,
     ) -> Callable[[View], View]:
         """Register a view. GET answers HEAD as well. `headers` are request headers that it honours: name -> meaning.
+        `guard` replaces the usual one.
         The view's docstring is the description; `query` and `body` document what the view itself reads by
         these models."""
 
         def register(view: View) -> View:
             endpoint = f"{method} {path}".replace(".", " ")
-            guarded = view if scope is None else self._guarded(view, scope)
+            guarded = view if scope is None else _guarded(view, scope, guard or self.guard)
             app.add_url_rule(
                 path, endpoint=endpoint, view_func=guarded, methods=[method], provide_automatic_options=False
             )
@@ -77,10 +79,11 @@ class Registry:
 
         return register
 
-    def _guarded(self, view: View, scope: Scope) -> View:
-        @wraps(view)
-        def guarded(**arguments: Any) -> ResponseReturnValue:
-            self.guard(scope)
-            return view(**arguments)
 
-        return guarded
+def _guarded(view: View, scope: Scope, guard: Callable[[Scope], None]) -> View:
+    @wraps(view)
+    def guarded(**arguments: Any) -> ResponseReturnValue:
+        guard(scope)
+        return view(**arguments)
+
+    return guarded

@@ -16,7 +16,16 @@ from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, k
 from webhook_app.store.reads.pictures import blob, image, images_of
 from webhook_app.store.reads.providers import paused_providers, provider_state, providers
 from webhook_app.store.reads.queue import queue_positions
-from webhook_app.store.reads.standing import unfinished
+from webhook_app.store.reads.standing import (
+    Waiting,
+    give_up_after,
+    oldest_queued,
+    pictures,
+    unapplied,
+    unconfirmed,
+    unfinished,
+    unsealed,
+)
 
 __all__ = [
     "CallbackFilter",
@@ -24,6 +33,7 @@ __all__ = [
     "KeyRow",
     "Position",
     "Totals",
+    "Waiting",
     "attempts_of",
     "blob",
     "callback",
@@ -34,6 +44,7 @@ __all__ = [
     "database_revision",
     "events_of",
     "generation_percentile",
+    "give_up_after",
     "image",
     "images_of",
     "is_upgraded",
@@ -43,7 +54,9 @@ __all__ = [
     "key_by_sha256",
     "keys",
     "next_action_at",
+    "oldest_queued",
     "paused_providers",
+    "pictures",
     "provider_state",
     "providers",
     "queue_positions",
@@ -52,6 +65,9 @@ __all__ = [
     "tail",
     "totals",
     "totals_ever",
+    "unapplied",
+    "unconfirmed",
     "unfinished",
+    "unsealed",
     "window_begins_at",
 ]

@@ -1,5 +1,5 @@
-"""How things stand at this moment: unfinished work, slots, pauses, deadlines and the log's unsealed end. Every question
-is answered from a partial index; what may be long is counted up to `MOST`."""
+"""How things stand at this moment: unfinished work, deadlines and the log's unsealed end. Every question is answered
+from a partial index; what may be long is counted up to `MOST`."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select, text
 
 from webhook_app.domain.job import Status
-from webhook_app.store.tables import Callback, EventRow, Image, Job, ProviderState, Slot
+from webhook_app.store.tables import Callback, EventRow, Image, Job
 
 MOST = 1_000_000
 # The text of the partial index's own condition: a parameter would hide from the planner that the index covers it.
@@ -47,20 +47,6 @@ def unconfirmed(connection: Connection, *, before: datetime | None = None) -> Wa
     """Submits that nothing has confirmed; only those that wait since before that instant, when one is given."""
     since = Job.unconfirmed_since
     return _waiting(connection, since, since.is_not(None) if before is None else since <= before)
-
-
-def slots_in_use(connection: Connection, *, now: datetime) -> dict[str, int]:
-    """Slots that are held, by provider."""
-    held = select(Slot.provider, func.count().label("held")).where(Slot.track_id.is_not(None), Slot.free_at >= now)
-    return {row.provider: row.held for row in connection.execute(held.group_by(Slot.provider))}
-
-
-def paused(connection: Connection, *, now: datetime) -> dict[str, str]:
-    """The reason of each provider's pause that holds now, by provider."""
-    holds = ProviderState.paused_until.is_(None) | (ProviderState.paused_until > now)
-    statement = select(ProviderState.provider, ProviderState.paused_reason)
-    rows = connection.execute(statement.where(ProviderState.paused_at.is_not(None), holds))
-    return {provider: reason or "" for provider, reason in rows}
 
 
 def pictures(connection: Connection) -> Waiting:
