@@ -20,6 +20,9 @@ VERBS = {
     "keys": ("webhook_app.cli.keys", "keys"),
     "callbacks": ("webhook_app.cli.callbacks", "callbacks"),
     "providers": ("webhook_app.cli.providers", "providers"),
+    "submit": ("webhook_app.cli.jobs", "submit"),
+    "wait": ("webhook_app.cli.jobs", "wait"),
+    "jobs": ("webhook_app.cli.jobs", "jobs"),
     "doctor": ("webhook_app.cli.doctor", "doctor"),
     "version": ("webhook_app.cli.version", "version"),
 }

@@ -1,0 +1,91 @@
+"""`submit`, `wait` and `jobs` against a real server: results on stdout, talk on stderr, and the exit codes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click.testing
+import pytest
+
+from tests.cli.conftest import Run, as_json
+from tests.databases import free_port
+from tests.served import Served, app, parts, served
+from tests.web.conftest import NOW
+from webhook_app.domain.ids import new_track_id
+
+__all__ = ["app", "parts", "served"]
+Verb = Callable[..., click.testing.Result]
+
+
+@pytest.fixture
+def verb(run: Run, served: Served) -> Verb:
+    return lambda *words: run(*words, WEBHOOK_APP_URL=served.url, WEBHOOK_APP_API_KEY=served.key)
+
+
+def ended(served: Served, **values: Any) -> str:
+    """A job that has ended so; its track_id."""
+    track_id = served.api.submit()
+    served.api.change_job(track_id, completed_at=NOW, **values)
+    return track_id
+
+
+def test_a_submit_prints_the_track_id_alone(verb: Verb, served: Served):
+    words = ("--width", "256", "--height", "512", "--samples", "2", "--seed", "7", "--reference", "order-42")
+    done = verb("submit", "a lighthouse", *words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    job = served.api.get(f"/v1/jobs/{done.stdout.strip()}").json
+    asked = {"prompt": "a lighthouse", "width": 256, "height": 512, "samples": 2, "seed": 7}
+    assert (job["input"], job["reference"]) == (asked, "order-42")
+    assert as_json(verb("submit", "again", "--output", "json"))["status"] == "queued"
+
+
+def test_a_submit_may_wait(verb: Verb):
+    done = verb("submit", "a lighthouse", "--wait", "--timeout", "0")
+    assert (done.exit_code, done.stdout) == (8, "")
+    assert done.stderr.startswith("submitted ")
+
+
+def test_a_wait_prints_the_pictures_of_a_success(verb: Verb, served: Served):
+    track_id = ended(served, status="succeeded", archive_status="pending")
+    url = served.api.get(f"/v1/jobs/{track_id}").json["images"][0]["url"]
+    done = verb("wait", track_id)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, url + "\n", "")
+    assert verb("wait", track_id, "--until", "archived", "--timeout", "0").exit_code == 8
+    served.api.change_job(track_id, archive_status="lost")
+    assert verb("wait", track_id, "--until", "archived").exit_code == 1
+    served.api.change_job(track_id, archive_status="archived")
+    assert verb("wait", track_id, "--until", "archived").exit_code == 0
+
+
+@pytest.mark.parametrize(("status", "code"), [("canceled", 5), ("failed", 6), ("timed_out", 7)])
+def test_a_wait_tells_the_shell_how_a_job_ended(verb: Verb, served: Served, status: str, code: int):
+    error = {"code": "generation_failed", "message": "It broke.", "retryable": False, "provider_message": "no luck"}
+    track_id = ended(served, status=status, error=error)
+    done = verb("wait", track_id)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr == f"error: {track_id} is {status}: It broke. (no luck)\n"
+    assert f'"status": "{status}"' in verb("wait", track_id, "--output", "json").stdout
+
+
+def test_jobs_are_listed_and_shown(verb: Verb, served: Served):
+    first, second = served.api.submit("a lighthouse", tags=["spring"]), served.api.submit("a horse", reference="r-1")
+    listed = as_json(verb("jobs", "list", "--output", "json"))["data"]
+    assert [job["track_id"] for job in listed] == [second, first]
+    text = verb("jobs", "list", "--status", "queued", "--tag", "spring", "--limit", "5").stdout
+    assert first in text
+    assert second not in text
+    assert as_json(verb("jobs", "list", "--unconfirmed", "--output", "json"))["data"] == []
+    assert len(as_json(verb("jobs", "list", "--limit", "1", "--output", "json"))["data"]) == 1
+    assert "reference: r-1" in verb("jobs", "get", second).stdout
+    assert as_json(verb("jobs", "get", second, "--output", "json"))["track_id"] == second
+
+
+def test_errors_end_with_the_promised_codes(verb: Verb, run: Run, served: Served):
+    assert verb("jobs", "get", new_track_id()).exit_code == 3
+    assert verb("submit", "x", "--width", "7").exit_code == 2
+    wrong = run("jobs", "list", "--url", served.url, "--api-key", "wapp_wrong")
+    assert wrong.exit_code == 4
+    assert "wapp_wrong" not in wrong.output
+    away = run("jobs", "list", "--url", f"http://127.0.0.1:{free_port()}", "--api-key", "k")
+    assert away.exit_code == 1
+    assert "cannot be reached" in away.stderr
+    assert run("jobs", "list").exit_code == run("jobs", "list", "--url", "x", "--api-key", "k").exit_code == 2

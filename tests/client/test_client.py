@@ -1,0 +1,89 @@
+"""Jobs, by the client: everything that it can do, and the one kind of error."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, get_type_hints
+
+import pytest
+
+from tests.databases import free_port
+from tests.served import Served
+from tests.web.conftest import NOW
+from webhook_app.client import ApiError, Client, Fault, Image, Job, is_over
+from webhook_app.domain.ids import new_track_id
+from webhook_app.web.answers import ImageAnswer, JobAnswer, JobFault
+
+
+def test_a_job_is_submitted_once_for_its_key_and_read(client: Client) -> None:
+    job = client.submit({"prompt": "a lighthouse", "seed": 5}, idempotency_key="order-42", tags=["spring"])
+    assert (job["status"], job["input"]["seed"], job["tags"]) == ("queued", 5, ["spring"])
+    again = client.submit({"prompt": "a lighthouse", "seed": 5}, idempotency_key="order-42", tags=["spring"])
+    assert again["track_id"] == job["track_id"]
+    assert client.get(job["track_id"])["number"] == job["number"]
+
+
+@pytest.mark.parametrize(("shape", "answer"), [(Job, JobAnswer), (Image, ImageAnswer), (Fault, JobFault)])
+def test_the_shapes_are_those_of_the_server(shape: type[Any], answer: type[Any]) -> None:
+    assert get_type_hints(shape).keys() == answer.model_fields.keys()
+
+
+def test_jobs_are_listed_over_all_pages_by_filters(client: Client) -> None:
+    for n in range(5):
+        client.submit({"prompt": f"number {n}"}, tags=["odd" if n % 2 else "even"], metadata={"n": n})
+    assert [job["input"]["prompt"][-1] for job in client.jobs(limit=2)] == ["4", "3", "2", "1", "0"]
+    assert [job["input"]["prompt"][-1] for job in client.jobs(limit=2, order="created_at", tag=["even"])] == list("024")
+    assert [job["input"]["prompt"][-1] for job in client.jobs(tag=("odd", "even"), metadata={"n": 3})] == ["3"]
+    assert list(client.jobs(status=["failed"], unconfirmed=True)) == []
+    assert len(list(client.jobs(created_after=datetime(2026, 1, 1, tzinfo=UTC), reference=None))) == 5
+
+
+def test_a_wait_ends_with_the_job(served: Served, client: Client) -> None:
+    track_id = client.submit({"prompt": "a lighthouse"})["track_id"]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.wait, track_id)
+        served.api.change_job(track_id, status="succeeded", completed_at=NOW, archive_status="pending")
+        job = waiting.result(30)
+    assert job["status"] == "succeeded"
+    assert (is_over(job), is_over(job, "archived")) == (True, False)
+    assert client.wait(track_id, until="archived", timeout_s=0)["archive_status"] == "pending"
+    served.api.change_job(track_id, archive_status="archived")
+    assert is_over(client.wait(track_id, until="archived"), "archived")
+
+
+def test_a_wait_that_is_over_before_the_job_says_what_is_true(client: Client) -> None:
+    track_id = client.submit({"prompt": "a lighthouse"})["track_id"]
+    for timeout_s in (0, 0.05, 1.05):
+        assert not is_over(client.wait(track_id, timeout_s=timeout_s))
+    assert client.get(track_id, wait_s=1)["status"] == "queued"
+
+
+def test_a_refusal_carries_all_that_the_server_said(served: Served, client: Client) -> None:
+    with pytest.raises(ApiError) as refused:
+        client.get(new_track_id())
+    assert (refused.value.status, refused.value.code) == (404, "not_found")
+    assert refused.value.detail == str(refused.value) == "There is no such job."
+    assert (refused.value.request_id or "").startswith("req_")
+    with pytest.raises(ApiError) as refused:
+        client.submit({"prompt": "x", "width": 7})
+    assert refused.value.errors[0]["pointer"] == "/input/width"
+    with pytest.raises(ApiError) as refused:
+        Client(served.url + "/", "wapp_wrong").get(new_track_id())
+    assert refused.value.status == 401
+    assert "wapp_wrong" not in repr(refused.value)
+
+
+def test_a_server_that_is_not_there_or_is_another_is_said(served: Served) -> None:
+    with pytest.raises(ApiError) as refused:
+        Client(f"http://127.0.0.1:{free_port()}", "k").get("x")
+    assert (refused.value.status, refused.value.code) == (None, "unreachable")
+    with pytest.raises(ApiError) as refused:
+        Client(served.url + "/docs#", "k").get("x")
+    assert (refused.value.status, refused.value.code) == (200, "not_understood")
+
+
+@pytest.mark.parametrize(
+    ("url", "key"), [("example.com", "k"), ("http://x", ""), ("http://x", "a\nb"), ("http://x", "é")]
+)
+def test_what_cannot_be_a_url_or_a_key_is_refused_at_once(url: str, key: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|key"):
+        Client(url, key)

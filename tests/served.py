@@ -1,0 +1,38 @@
+"""The web application behind a real socket, for whoever talks to a server from outside."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from tests.web.conftest import BOOTSTRAP_KEY, Api, app, key_for, parts
+from webhook_app.domain.job import Scope
+from webhook_app.wiring import Parts
+
+__all__ = ["BOOTSTRAP_KEY", "Served", "app", "parts", "served"]
+
+
+@dataclass
+class Served:
+    """A server's address, a client's key, and hands behind its doors."""
+
+    url: str
+    key: str
+    api: Api
+
+
+@pytest.fixture
+def served(app: Flask, parts: Parts) -> Iterator[Served]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    key = key_for(parts, "acme", Scope.SUBMIT, Scope.READ)
+    try:
+        yield Served(f"http://127.0.0.1:{server.server_port}", key, Api(app.test_client(), parts, key, "acme"))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,131 @@
+"""`submit`, `wait` and `jobs`: jobs on a server, from anywhere."""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from webhook_app.cli.exits import Exit, Stop
+from webhook_app.cli.output import emit, output_option, say, table
+from webhook_app.cli.remote import talks_to_a_server
+from webhook_app.domain.job import Status
+
+if TYPE_CHECKING:
+    from webhook_app.client import Client, Job, Until
+
+PAGE = 200
+PROMPT_SHOWN = 40
+HEAD = ("track_id", "status", "archive", "created", "reference", "prompt")
+FACTS = ("track_id", "status", "archive_status", "waiting_for", "reference", "seed", "attempt", "created_at")
+ENDED_BADLY = {"failed": Exit.JOB_FAILED, "timed_out": Exit.TIMED_OUT, "canceled": Exit.CONFLICT}
+Command = Callable[..., None]
+
+
+def timeout_option(command: Command) -> Command:
+    """How long a wait may take."""
+    option = click.option("--timeout", type=click.FloatRange(0), help="Seconds; then exit 8. [default: none]")
+    return option(command)
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--width", type=int)
+@click.option("--height", type=int)
+@click.option("--samples", type=int, help="How many pictures.")
+@click.option("--seed", type=int, help="[default: drawn]")
+@click.option("--reference", help="Your own name for the job.")
+@click.option("--wait", "waits", is_flag=True, help="Wait for the end, and print the pictures' URLs instead.")
+@timeout_option
+@output_option
+@talks_to_a_server
+def submit(
+    client: "Client", prompt: str, reference: str | None, waits: bool, timeout: float | None, output: str, **more: Any
+) -> None:
+    """Ask for pictures. Prints the job's track_id."""
+    given = {name: value for name, value in more.items() if value is not None}
+    members = {} if reference is None else {"reference": reference}
+    job = client.submit({"prompt": prompt} | given, **members)
+    if waits:
+        say(f"submitted {job['track_id']}")
+        _wait(client, job["track_id"], "terminal", timeout, output)
+    else:
+        emit(output, job, job["track_id"])
+
+
+@click.command()
+@click.argument("track_id")
+@click.option("--until", type=click.Choice(["terminal", "archived"]), default="terminal", show_default=True)
+@timeout_option
+@output_option
+@talks_to_a_server
+def wait(client: "Client", track_id: str, until: "Until", timeout: float | None, output: str) -> None:
+    """Wait for a job's end. Prints the URLs of its pictures.
+
+    Ends with 5 when it was canceled, 6 when it failed, 7 when it timed out, and 8 when the wait is over before it.
+    """
+    _wait(client, track_id, until, timeout, output)
+
+
+def _wait(client: "Client", track_id: str, until: "Until", timeout: float | None, output: str) -> None:
+    from webhook_app.client import is_over
+
+    job = client.wait(track_id, until=until, timeout_s=timeout)
+    emit(output, job, "\n".join(image["url"] for image in job["images"]) if job["status"] == "succeeded" else "")
+    if not is_over(job, until):
+        raise Stop(Exit.WAIT_ELAPSED, f"{track_id} is {job['status']}, its archive {job['archive_status']}")
+    if job["status"] in ENDED_BADLY:
+        raise Stop(ENDED_BADLY[job["status"]], _end_of(job))
+    if until == "archived" and job["archive_status"] not in ("archived", "none"):
+        raise Stop(Exit.FAILED, f"{track_id} succeeded, but its archive is {job['archive_status']}")
+
+
+def _end_of(job: "Job") -> str:
+    error = job["error"]
+    why = "" if error is None else f": {error['message']} ({error['provider_message'] or error['code']})"
+    return f"{job['track_id']} is {job['status']}{why}"
+
+
+@click.group()
+def jobs() -> None:
+    """List and show jobs."""
+
+
+@jobs.command("list")
+@click.option("--status", multiple=True, type=click.Choice([status.value for status in Status]), help="Repeatable.")
+@click.option("--tag", multiple=True, help="Repeatable.")
+@click.option("--reference")
+@click.option("--unconfirmed", is_flag=True, help="Only those whose submit nobody confirmed yet.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@output_option
+@talks_to_a_server
+def list_jobs(client: "Client", limit: int, unconfirmed: bool, output: str, **filters: Any) -> None:
+    """List jobs, newest first."""
+    found = client.jobs(**filters, unconfirmed=unconfirmed or None, limit=min(limit, PAGE))
+    shown = list(islice(found, limit))
+    emit(output, {"data": shown}, table(HEAD, [_line(job) for job in shown]))
+
+
+def _line(job: "Job") -> list[str]:
+    prompt = str(job["input"].get("prompt", ""))
+    short = prompt if len(prompt) <= PROMPT_SHOWN else prompt[:PROMPT_SHOWN] + "…"
+    created = job["created_at"].partition(".")[0].removesuffix("Z") + "Z"
+    return [job["track_id"], job["status"], job["archive_status"], created, job["reference"] or "", short]
+
+
+@jobs.command()
+@click.argument("track_id")
+@output_option
+@talks_to_a_server
+def get(client: "Client", track_id: str, output: str) -> None:
+    """Show one job."""
+    _emit_job(client.get(track_id), output)
+
+
+def _emit_job(job: "Job", output: str) -> None:
+    facts = {name: job[name] for name in FACTS}  # type: ignore[literal-required] # members of every job
+    error = job["error"]
+    if error is not None:
+        facts["error"] = f"{error['code']}: {error['message']}"
+    lines = [f"{name}: {value}" for name, value in facts.items() if value is not None]
+    emit(output, job, "\n".join(lines + [f"image {image['index']}: {image['url']}" for image in job["images"]]))

@@ -1,0 +1,116 @@
+"""One HTTP call to a server: the key goes along, and whatever goes wrong becomes one kind of error."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 30.0
+UNREACHABLE = "unreachable"
+NOT_UNDERSTOOD = "not_understood"
+
+
+class ApiError(Exception):
+    """A call failed. `status` is the HTTP status, None where there was no answer; `code` is the server's word for it
+    (`/docs/errors`), or `unreachable` or `not_understood`; `errors` point at the fields to blame; `request_id` finds it
+    in the server's log."""
+
+    def __init__(
+        self,
+        status: int | None,
+        code: str,
+        detail: str,
+        *,
+        request_id: str | None = None,
+        errors: tuple[Mapping[str, str], ...] = (),
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.request_id = request_id
+        self.errors = errors
+        self.retry_after_s = retry_after_s
+
+
+class Bearer(AuthBase):
+    """The API key in each request. As a header of the session a `~/.netrc` would replace it."""
+
+    def __init__(self, api_key: str) -> None:
+        if not (api_key.isascii() and api_key.isprintable() and api_key and " " not in api_key):
+            raise ValueError("An API key is printable ASCII without spaces.")
+        self._api_key = api_key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
+
+class Calls:
+    """Calls to one server with one key. Raises `ValueError` for a URL or a key that cannot be one."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("A server's URL begins with http:// or https://.")
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+        self._session.auth = Bearer(api_key)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        wait_s: float = 0.0,
+    ) -> tuple[Any, requests.Response]:
+        """The JSON that the server answers, and the answer. It may take `wait_s` longer than usual. Raises
+        `ApiError`."""
+        timeout = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S + wait_s)
+        try:
+            answer = self._session.request(
+                method,
+                self.url + path,
+                params=params,
+                json=body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,  # The key is for this server and for no other.
+            )
+        except requests.RequestException as error:
+            detail = f"{self.url} cannot be reached: {type(error).__name__}"
+            raise ApiError(None, UNREACHABLE, detail) from error
+        return _read(answer), answer
+
+
+def retry_after_s(answer: requests.Response) -> int | None:
+    """How many seconds the server asks to wait, None where it does not."""
+    text = answer.headers.get("Retry-After", "")
+    return int(text) if text.isdecimal() and len(text) < 9 else None
+
+
+def _read(answer: requests.Response) -> Any:
+    try:
+        said = answer.json()
+    except requests.JSONDecodeError:
+        said = None
+    if 200 <= answer.status_code < 300 and said is not None:
+        return said
+    problem = said if isinstance(said, dict) and "code" in said else {}
+    detail = f"{answer.url.partition('?')[0]} answers {answer.status_code}, and not as webhook-app does."
+    raise ApiError(
+        answer.status_code,
+        str(problem.get("code", NOT_UNDERSTOOD)),
+        str(problem.get("detail", detail)),
+        request_id=problem.get("request_id") or answer.headers.get("X-Request-Id"),
+        errors=tuple(problem.get("errors", ())),
+        retry_after_s=retry_after_s(answer),
+    )

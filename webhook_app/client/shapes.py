@@ -1,0 +1,78 @@
+"""The answers of a server, as types. A server of a later version may say more: what is not named here is ignored."""
+
+from typing import Any, Literal, TypedDict
+
+Until = Literal["terminal", "archived"]
+
+
+class Fault(TypedDict):
+    """Why a job ended otherwise than asked."""
+
+    code: str
+    message: str
+    retryable: bool
+    provider_message: str | None
+
+
+class Image(TypedDict):
+    """One picture of a job. Its URL is fixed at submit and lasts. Instants are RFC 3339 in UTC."""
+
+    image_id: str
+    index: int
+    url: str
+    thumbnail_url: str
+    status: str
+    content_type: str | None
+    bytes: int | None
+    sha256: str | None
+    width: int | None
+    height: int | None
+    flags: list[str]
+    reason: str | None
+    source_url: str | None
+    source_expires_at: str | None
+    archived_at: str | None
+
+
+class Job(TypedDict):
+    """A job: what was asked, how it stands, and its pictures. Instants are RFC 3339 in UTC."""
+
+    track_id: str
+    number: int
+    status: str
+    previous_status: str | None
+    provider: str
+    model: str
+    client_id: str
+    created_by: str
+    input: dict[str, Any]
+    seed: int | None
+    attempt: int
+    provider_job_id: str | None
+    provider_status: str | None
+    provider_meta: dict[str, Any]
+    images: list[Image]
+    archive_status: str
+    flags: list[str]
+    error: Fault | None
+    generation_time_s: float | None
+    waiting_for: str | None
+    next_action_at: str | None
+    queue_position: int | None
+    eta_at: str | None
+    unconfirmed_since: str | None
+    reference: str | None
+    webhook: str | None
+    webhook_events: list[str] | None
+    metadata: dict[str, Any]
+    tags: list[str]
+    priority: int
+    timeout_s: int
+    batch_id: str | None
+    parent_track_id: str | None
+    created_at: str
+    submitted_at: str | None
+    completed_at: str | None
+    archived_at: str | None
+    deadline_at: str | None
+    urls: dict[str, str]
