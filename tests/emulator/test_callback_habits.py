@@ -113,6 +113,14 @@ def test_an_html_callback_is_an_error_page(start, receiver):
     assert nothing_follows(emulator, receiver)
 
 
+def test_an_error_can_come_with_its_pictures(start, receiver):
+    emulator = start(callback="error_with_pictures", submit_form="processing")
+    job = emulator.submit(webhook=receiver.url, track_id="t1").json()
+    assert receiver.next() == {
+        "status": "error", "id": job["id"], "track_id": "t1", "output": job["future_links"], "messege": "",
+    }  # fmt: skip
+
+
 def nothing_follows(emulator: Any, receiver: Any) -> bool:
     """Another job's callback, ordered afterwards, is the next that comes."""
     emulator.post("/_emulator/config", {"callback": "once"})

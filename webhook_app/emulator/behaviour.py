@@ -6,9 +6,34 @@ import hashlib
 from dataclasses import dataclass
 
 from webhook_app.emulator.options import MIXES, EmulatorOptions, parse_mix
-from webhook_app.emulator.words import CallbackHabit, Ending, FetchForm, PictureFault, SubmitFault, SubmitForm
+from webhook_app.emulator.words import (
+    CallbackHabit,
+    Ending,
+    EtaForm,
+    FetchForm,
+    IdForm,
+    MessageForm,
+    PictureFault,
+    ProxyLinksForm,
+    StatusForm,
+    SubmitFault,
+    SubmitForm,
+    TrackIdForm,
+)
 
 SEED_SPACE = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the members of a job's bodies are told."""
+
+    message: MessageForm
+    id: IdForm
+    status: StatusForm
+    eta: EtaForm
+    proxy_links: ProxyLinksForm
+    track_id: TrackIdForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +49,7 @@ class Fate:
     picture_404_first_k: int
     picture_fault: PictureFault
     picture_fault_first_k: int
+    shape: Shape
     drawn_seed: int
 
 
@@ -45,6 +71,14 @@ def decide(options: EmulatorOptions, *, digest: str, repeat: int) -> Fate:
         picture_404_first_k=options.picture_404s,
         picture_fault=PictureFault(pick("picture_fault")),
         picture_fault_first_k=options.picture_fault_reads,
+        shape=Shape(
+            message=MessageForm(pick("message_form")),
+            id=IdForm(pick("id_form")),
+            status=StatusForm(pick("status_form")),
+            eta=EtaForm(pick("eta_form")),
+            proxy_links=ProxyLinksForm(pick("proxy_links_form")),
+            track_id=TrackIdForm(pick("track_id_form")),
+        ),
         drawn_seed=int(_roll(options.seed, "drawn_seed", digest, repeat) * SEED_SPACE),
     )
 

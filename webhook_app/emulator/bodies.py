@@ -105,6 +105,17 @@ def success(job: Job, form: SubmitForm) -> dict[str, Any]:
     }
 
 
+def submitted(job: Job, form: SubmitForm, now: float) -> dict[str, Any]:
+    """The answer to a submit in the form that it is to show."""
+    match form:
+        case SubmitForm.PROCESSING:
+            return processing(job, now)
+        case SubmitForm.FAILED:
+            return failed(job)
+        case _:
+            return success(job, form)
+
+
 def failed(job: Job) -> dict[str, Any]:
     """The answer to a submit or fetch of a generation that failed."""
     return {"status": "failed", "id": "", "message": "Failed, Try Again", "output": ""}
@@ -153,6 +164,14 @@ def failure(job: Job) -> dict[str, Any]:
     """A failed callback in the documented form, whatever became of the job."""
     message = "Processing failed: Invalid input dimensions"
     return {"status": "failed", **_callback_id(job), "message": message, "track_id": job.submission.track_id}
+
+
+def error_with_pictures(job: Job) -> dict[str, Any]:
+    """A success that calls itself an error; of a job that failed, the failure."""
+    if job.state is JobState.FAILED:
+        return callback(job)
+    told = {"track_id": job.submission.track_id, "output": job.picture_urls(), "messege": ""}
+    return {"status": "error", **_callback_id(job), **told}
 
 
 def untracked(body: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,16 @@ from webhook_app.emulator.words import (
     CallbackHabit,
     Ending,
     ErrorStyle,
+    EtaForm,
     FetchForm,
+    IdForm,
+    MessageForm,
     PictureFault,
+    ProxyLinksForm,
+    StatusForm,
     SubmitFault,
     SubmitForm,
+    TrackIdForm,
     Word,
 )
 
@@ -34,6 +40,7 @@ def _mix(group: str, words: type[Word], text: str) -> Any:
 
 
 SERVER, WORK, ANSWERS, CALLBACKS, READS = "Server", "Work", "Answers to submits", "Callbacks", "Fetches and pictures"
+SHAPES = "Shapes of all bodies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,13 @@ class EmulatorOptions:
     picture_404s: int = _option(0, READS, "Reads of each finished picture that answer 404 first.")
     picture_fault: str = _mix(READS, PictureFault, "What goes wrong with the first reads of a picture.")
     picture_fault_reads: int = _option(3, READS, "Reads of each finished picture that it goes wrong for.")
+
+    message_form: str = _mix(SHAPES, MessageForm, "How messages are told.")
+    id_form: str = _mix(SHAPES, IdForm, "How ids are told.")
+    status_form: str = _mix(SHAPES, StatusForm, "Which words a status has.")
+    eta_form: str = _mix(SHAPES, EtaForm, "How etas are told.")
+    proxy_links_form: str = _mix(SHAPES, ProxyLinksForm, "How proxy_links are told.")
+    track_id_form: str = _mix(SHAPES, TrackIdForm, "How the track_id comes back.")
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -2,9 +2,11 @@
 
 import string
 from dataclasses import dataclass, field
+from typing import Any
 
 from webhook_app.emulator import bodies, pages
 from webhook_app.emulator.job import Job
+from webhook_app.emulator.shaping import shaped
 from webhook_app.emulator.words import CallbackHabit
 
 JSON, HTML = "application/json", "text/html; charset=utf-8"
@@ -28,7 +30,7 @@ def postings(job: Job) -> list[Posting]:
     url = job.submission.webhook
     if not url:
         return []
-    true = bodies.callback(job)
+    true = shaped(bodies.callback(job), job.fate.shape)
     result = Posting("result", url, bodies.php_json(true))
     match job.fate.callback:
         case CallbackHabit.ONCE | CallbackHabit.LATE | CallbackHabit.EARLY:
@@ -38,8 +40,7 @@ def postings(job: Job) -> list[Posting]:
         case CallbackHabit.NEVER:
             return []
         case CallbackHabit.REORDERED:
-            progress = Posting("progress", url, bodies.php_json(bodies.progress(job)))
-            return [result, progress, Posting("failure", url, bodies.php_json(bodies.failure(job)))]
+            return [result, _posting("progress", url, job, bodies.progress(job)), _failure("failure", url, job)]
         case CallbackHabit.UNTRACKED:
             return [Posting("result", url, bodies.php_json(bodies.untracked(true)))]
         case CallbackHabit.MALFORMED:
@@ -48,8 +49,18 @@ def postings(job: Job) -> list[Posting]:
             return [Posting("rubbish", url, bodies.php_json(true | {"logs": "." * OVER_1_MIB}))]
         case CallbackHabit.HTML:
             return [Posting("rubbish", url, pages.SERVER_ERROR, HTML)]
+        case CallbackHabit.ERROR_WITH_PICTURES:
+            return [_posting("result", url, job, bodies.error_with_pictures(job))]
         case CallbackHabit.FORGED:
-            return [Posting("forgery", forged(url), bodies.php_json(bodies.failure(job))), result]
+            return [_failure("forgery", forged(url), job), result]
+
+
+def _posting(says: str, url: str, job: Job, body: dict[str, Any]) -> Posting:
+    return Posting(says, url, bodies.php_json(shaped(body, job.fate.shape)))
+
+
+def _failure(says: str, url: str, job: Job) -> Posting:
+    return _posting(says, url, job, bodies.failure(job))
 
 
 def forged(url: str) -> str:

@@ -5,7 +5,8 @@ A submit that gets no answer at all, or a proxy's page, is refused here too: wha
 from typing import Any
 
 from webhook_app.emulator import pages
-from webhook_app.emulator.words import ErrorStyle, SubmitFault
+from webhook_app.emulator.shaping import worded
+from webhook_app.emulator.words import ErrorStyle, MessageForm, SubmitFault
 
 Body = dict[str, Any] | str | None
 FAILED_BODY = {"status": "failed", "id": "", "messege": "Failed, Try Again", "output": ""}
@@ -15,7 +16,8 @@ class Refusal(Exception):
     """A submit or call that gets no job. `documented` goes out with `http_status`, `observed` with 200.
 
     A dict goes out as JSON, a string as the HTML page of somebody in between, which knows no styles; None is no answer:
-    the connection is reset. `fault` names the misbehaviour that was ordered, if it is one.
+    the connection is reset. `text` is what is said in words, None when nobody comes to speak. `fault` names the
+    misbehaviour that was ordered, if it is one.
     """
 
     def __init__(
@@ -33,11 +35,16 @@ class Refusal(Exception):
         self.observed = observed
         self.fault = fault
         self.retry_after_s = retry_after_s
+        self.text = documented.get("message", documented["status"]) if isinstance(documented, dict) else None
 
-    @property
-    def text(self) -> str | None:
-        """What the provider says in words; None when it does not come to speak."""
-        return self.documented.get("message", self.documented["status"]) if isinstance(self.documented, dict) else None
+    def worded(self, form: MessageForm) -> "Refusal":
+        """The same, with its message in another form."""
+        documented, observed = (
+            worded(body, form) if isinstance(body, dict) else body for body in (self.documented, self.observed)
+        )
+        other = Refusal(self.http_status, documented, observed, fault=self.fault, retry_after_s=self.retry_after_s)
+        other.text = self.text
+        return other
 
     def answer(self, style: str) -> tuple[Body, int | None, dict[str, str]]:
         """Body, HTTP status and further headers in the given error style."""

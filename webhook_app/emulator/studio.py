@@ -17,6 +17,7 @@ from webhook_app.emulator.job import PICTURE_NAME, Job, JobState
 from webhook_app.emulator.ledger import Ledger
 from webhook_app.emulator.options import EmulatorOptions, changed
 from webhook_app.emulator.postings import Posting, excerpt, postings
+from webhook_app.emulator.shaping import shaped
 from webhook_app.emulator.submission import Submission
 from webhook_app.emulator.timer import Timer
 from webhook_app.emulator.words import CallbackHabit, Ending, PictureFault, SubmitFault, SubmitForm
@@ -114,12 +115,12 @@ class Studio:
     def _check_fate(self, fate: Fate) -> None:
         limit = self.options.max_queued or SAID_LIMIT
         refusal = refusals.ordered(fate.submit_fault, limit=limit, retry_after_s=self.options.retry_after_s)
+        if refusal is None and fate.submit_form is SubmitForm.FAILED:
+            refusal = refusals.failed_at_once()
+        if refusal is None and fate.submit_form is SubmitForm.ERROR:
+            refusal = refusals.server_error()
         if refusal is not None:
-            raise refusal
-        if fate.submit_form is SubmitForm.FAILED:
-            raise refusals.failed_at_once()
-        if fate.submit_form is SubmitForm.ERROR:
-            raise refusals.server_error()
+            raise refusal.worded(fate.shape.message)
 
     def _fate(self, asked: Submission) -> Fate:
         digest = asked.digest()
@@ -160,13 +161,7 @@ class Studio:
             job.ended.wait(LONGEST_HOLD_S)
             if self._claim_callback(job):
                 self._call_back(job)
-        match job.shown_form:
-            case SubmitForm.PROCESSING:
-                return bodies.processing(job, self.timer.now())
-            case SubmitForm.FAILED:
-                return bodies.failed(job)
-            case form:
-                return bodies.success(job, form)
+        return shaped(bodies.submitted(job, job.shown_form, self.timer.now()), job.fate.shape)
 
     def _form(self, job: Job) -> SubmitForm:
         """Holds the request: until the job is done for a form that must show success, for `wait_s` where the caller

@@ -64,6 +64,7 @@ class CallbackHabit(Word):
     MALFORMED = "malformed", "JSON that breaks off, and nothing after it"
     HUGE = "huge", "a body over 1 MiB, and nothing after it"
     HTML = "html", "an HTML error page, and nothing after it"
+    ERROR_WITH_PICTURES = "error_with_pictures", "status 'error', but the pictures are there: a success, as observed"
     FORGED = "forged", "'failed' at the URL with its last character changed, then the result"
 
 
@@ -86,6 +87,58 @@ class PictureFault(Word):
     NOT_FOUND = "not_found", "404"
     HTML = "html", "an HTML page, with HTTP 200"
     FORBIDDEN = "forbidden", "403, the XML of an object store"
+
+
+class MessageForm(Word):
+    """How a message is told. Refusals of a wrong body are told as the error style has them."""
+
+    MESSAGE = "message", "as its page has it"
+    MESSEGE = "messege", "in the misspelt member"
+    BAG = "bag", "as an object of lists"
+    EMPTY = "empty", "as an empty text"
+
+
+class IdForm(Word):
+    """How an id that is a number is told."""
+
+    NUMBER = "number", "as a number"
+    TEXT = "text", "as a text"
+    NULL = "null", "as null"
+    ABSENT = "absent", "not at all; fetch_result still ends in it"
+
+
+class StatusForm(Word):
+    """Which words a status has."""
+
+    USUAL = "usual", "success, processing"
+    ODD = "odd", "'ready' for success, 'queued' for processing"
+
+
+class EtaForm(Word):
+    """How an eta is told."""
+
+    WHOLE = "whole", "whole seconds"
+    FRACTION = "fraction", "with decimals"
+
+
+class ProxyLinksForm(Word):
+    """How proxy_links are told, where the answer has them."""
+
+    LIST = "list", "a list"
+    EMPTY_LIST = "empty_list", "[], whatever there is"
+    EMPTY_TEXT = "empty_text", "an empty text"
+    NULL = "null", "null"
+    TEXT = "text", "the first one, bare"
+    OBJECT = "object", 'an object of "0", "1", ...'
+    ABSENT = "absent", "not at all"
+
+
+class TrackIdForm(Word):
+    """How a track_id comes back."""
+
+    SAME = "same", "as it was sent"
+    NUMBER = "number", "as a number, when it is digits"
+    ABSENT = "absent", "not at all"
 
 
 class ErrorStyle(Word):
