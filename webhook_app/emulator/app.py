@@ -104,15 +104,18 @@ def _submit(*, from_image: bool) -> Response:
         asked = read_submission(body, from_image=from_image)
         job = studio.place(asked, base=request.host_url.rstrip("/"), fetch_path=f"{family}/fetch")
     except Refusal as refusal:
-        told = {"taken": False, "refused": refusal.text, "fault": refusal.fault}
-        studio.record("submit", None, track_id=body.get("track_id"), **told, **facts)
-        given, http_status, _ = refusal.answer(studio.options.error_style)
-        aborted = refusal.fault if given is None else None
-        entry = {"http_status": http_status, "aborted": aborted, "body": given}
-        studio.record("answer", None, track_id=body.get("track_id"), **entry)
+        _record_refused(studio, refusal, track_id=body.get("track_id"), facts=facts)
         raise
     studio.record_accepted(job, facts)
     return _first_answer(studio, job)
+
+
+def _record_refused(studio: Studio, refusal: Refusal, *, track_id: object, facts: dict[str, Any]) -> None:
+    verdict = {"taken": False, "refused": refusal.text, "fault": refusal.fault}
+    studio.record("submit", None, track_id=track_id, **verdict, **facts)
+    given, http_status, _ = refusal.answer(studio.options.error_style)
+    aborted = refusal.fault if given is None else None
+    studio.record("answer", None, track_id=track_id, http_status=http_status, aborted=aborted, body=given)
 
 
 def _first_answer(studio: Studio, job: Job) -> Response:

@@ -39,8 +39,8 @@ and below the host:
   POST   /_emulator/config     {"delay_s": 0.5, "callback": "never"} from now on
 
 \b
-The ledger has one 'submit' and one 'answer' for each submit (taken? by which fault? what was said?), and one entry
-for each callback, fetch and read of a picture.
+The ledger has one 'submit' (taken, fault, refused, fate) and one 'answer' (http_status, aborted, body) for each
+request that asks for a picture, and one entry for each 'callback', 'fetch' and 'picture'.
 
 \b
 Try it:

@@ -5,6 +5,7 @@ The table of fields below is the only one: command line, help and HTTP control a
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from webhook_app.emulator.words import (
@@ -122,6 +123,7 @@ def _check_kind(name: str, value: object, default: object) -> None:
         raise OptionError(f"{name}: must not be negative")
 
 
+@lru_cache(maxsize=256)
 def parse_mix(name: str, text: str, words: type[Word]) -> tuple[tuple[str, float], ...]:
     """`"once=9,never=1"` as ordered (word, share) pairs whose shares sum to 1. Raises OptionError."""
     weights: dict[str, float] = {}
