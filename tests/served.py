@@ -8,11 +8,11 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
-from tests.web.conftest import BOOTSTRAP_KEY, Api, app, key_for, parts
+from tests.web.conftest import Api, app, key_for, parts
 from webhook_app.domain.job import Scope
 from webhook_app.wiring import Parts
 
-__all__ = ["BOOTSTRAP_KEY", "Served", "app", "parts", "served"]
+__all__ = ["Served", "app", "parts", "served"]
 
 
 @dataclass

@@ -9,7 +9,8 @@ import pytest
 from tests.cli.conftest import Run, as_json
 from tests.databases import free_port
 from tests.served import Served, app, parts, served
-from tests.web.conftest import NOW
+from tests.web.conftest import BOOTSTRAP_KEY, NOW
+from tests.web.test_resolve import unconfirmed
 from webhook_app.domain.ids import new_track_id
 
 __all__ = ["app", "parts", "served"]
@@ -77,6 +78,18 @@ def test_jobs_are_listed_and_shown(verb: Verb, served: Served):
     assert len(as_json(verb("jobs", "list", "--limit", "1", "--output", "json"))["data"]) == 1
     assert "reference: r-1" in verb("jobs", "get", second).stdout
     assert as_json(verb("jobs", "get", second, "--output", "json"))["track_id"] == second
+
+
+def test_a_job_on_hold_is_resolved_by_an_admin(verb: Verb, served: Served):
+    again, never = unconfirmed(served.api), unconfirmed(served.api)
+    assert again in verb("jobs", "list", "--unconfirmed").stdout
+    assert verb("jobs", "resolve", again, "repeat").exit_code == 4
+    admin = ("--api-key", BOOTSTRAP_KEY)
+    assert "status: queued" in verb("jobs", "resolve", again, "repeat", *admin).stdout
+    assert "error: submit_unconfirmed: " in verb("jobs", "resolve", never, "fail", *admin).stdout
+    assert verb("jobs", "resolve", never, "fail", *admin).exit_code == 5
+    assert verb("jobs", "resolve", again, "fail", *admin).exit_code == 5
+    assert verb("jobs", "resolve", again, "perhaps", *admin).exit_code == 2
 
 
 def test_errors_end_with_the_promised_codes(verb: Verb, run: Run, served: Served):

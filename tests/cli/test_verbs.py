@@ -26,7 +26,7 @@ def test_every_verb_of_the_contract_explains_itself(run: Run):
         ["keys", "create"], ["keys", "list"], ["keys", "revoke"],
         ["callbacks", "list"], ["callbacks", "show"], ["callbacks", "replay"],
         ["providers", "list"], ["providers", "pause"], ["providers", "resume"],
-        ["submit"], ["wait"], ["jobs", "list"], ["jobs", "get"],
+        ["submit"], ["wait"], ["jobs", "list"], ["jobs", "get"], ["jobs", "resolve"],
     ):  # fmt: skip
         result = run(*words, "--help")
         assert result.exit_code == 0, words

@@ -8,7 +8,8 @@ import pytest
 
 from tests.databases import free_port
 from tests.served import Served
-from tests.web.conftest import NOW
+from tests.web.conftest import BOOTSTRAP_KEY, NOW
+from tests.web.test_resolve import unconfirmed
 from webhook_app.client import ApiError, Client, Fault, Image, Job, is_over
 from webhook_app.domain.ids import new_track_id
 from webhook_app.web.answers import ImageAnswer, JobAnswer, JobFault
@@ -55,6 +56,17 @@ def test_a_wait_that_is_over_before_the_job_says_what_is_true(client: Client) ->
     for timeout_s in (0, 0.05, 1.05):
         assert not is_over(client.wait(track_id, timeout_s=timeout_s))
     assert client.get(track_id, wait_s=1)["status"] == "queued"
+
+
+def test_an_unconfirmed_submit_is_decided_upon(served: Served, client: Client) -> None:
+    track_id = unconfirmed(served.api)
+    with Client(served.url, BOOTSTRAP_KEY) as admin:
+        job = admin.resolve(track_id, "fail")
+        assert job["error"] is not None
+        assert (job["status"], job["error"]["code"]) == ("failed", "submit_unconfirmed")
+        with pytest.raises(ApiError) as refused:
+            admin.resolve(track_id, "repeat")
+    assert (refused.value.status, refused.value.code) == (409, "job_already_ended")
 
 
 def test_a_refusal_carries_all_that_the_server_said(served: Served, client: Client) -> None:

@@ -9,7 +9,7 @@ import click
 from webhook_app.cli.exits import Exit, Stop
 from webhook_app.cli.output import emit, output_option, say, table
 from webhook_app.cli.remote import talks_to_a_server
-from webhook_app.domain.job import Status
+from webhook_app.domain.job import Decision, Status
 
 if TYPE_CHECKING:
     from webhook_app.client import Client, Job, Until
@@ -88,7 +88,7 @@ def _end_of(job: "Job") -> str:
 
 @click.group()
 def jobs() -> None:
-    """List and show jobs."""
+    """List, show and resolve jobs."""
 
 
 @jobs.command("list")
@@ -120,6 +120,16 @@ def _line(job: "Job") -> list[str]:
 def get(client: "Client", track_id: str, output: str) -> None:
     """Show one job."""
     _emit_job(client.get(track_id), output)
+
+
+@jobs.command()
+@click.argument("track_id")
+@click.argument("decision", type=click.Choice([decision.value for decision in Decision]))
+@output_option
+@talks_to_a_server
+def resolve(client: "Client", track_id: str, decision: Any, output: str) -> None:
+    """Decide about a job whose submit nobody confirmed: send it again, or let it fail."""
+    _emit_job(client.resolve(track_id, decision), output)
 
 
 def _emit_job(job: "Job", output: str) -> None:

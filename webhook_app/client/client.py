@@ -1,4 +1,4 @@
-"""A server's jobs: submitted, looked at, waited for and listed."""
+"""A server's jobs: submitted, looked at, waited for, listed, and decided upon."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from webhook_app.client.calls import Calls, retry_after_s
-from webhook_app.client.shapes import Job, Until
+from webhook_app.client.shapes import Decision, Job, Until
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "timed_out"})
 LONGEST_WAIT_S = 60.0
@@ -74,6 +74,12 @@ class Client:
             if not page["has_more"]:
                 return
             asked["cursor"] = page["next_cursor"]
+
+    def resolve(self, track_id: str, decision: Decision) -> Job:
+        """Decide about a job whose submit nobody confirmed: send it again, or let it fail. For admins."""
+        job: Job
+        job, _ = self._calls.json("POST", f"{_path(track_id)}/resolve", body={"decision": decision})
+        return job
 
     def _get(self, track_id: str, wait_s: float, until: Until) -> tuple[Job, float]:
         """The job, and after how many seconds to ask again."""

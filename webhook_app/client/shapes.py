@@ -3,6 +3,7 @@
 from typing import Any, Literal, TypedDict
 
 Until = Literal["terminal", "archived"]
+Decision = Literal["repeat", "fail"]
 
 
 class Fault(TypedDict):
