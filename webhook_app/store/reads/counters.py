@@ -11,6 +11,7 @@ from webhook_app.domain.counting import Duration
 from webhook_app.domain.durations import percentile
 from webhook_app.domain.job import RESENDABLE
 from webhook_app.store.counters import DAY, EPOCH, EVER, HOUR, KEPT, MINUTE
+from webhook_app.store.reads.standing import is_of
 from webhook_app.store.tables import Attempt, CounterRow, Job
 
 REPEATS = text("attempts.repeats_unconfirmed")  # As the partial index has it; SQLite would not see it in `= 1`.
@@ -80,7 +81,7 @@ def repeats(
     if begins_at is not None:
         statement = statement.where(Attempt.sent_at >= begins_at)
     if client_id is not None:
-        statement = statement.join(Job, Job.track_id == Attempt.track_id).where(Job.client_id == client_id)
+        statement = statement.join(Job, Job.track_id == Attempt.track_id).where(is_of(client_id))
     sent, possible = connection.execute(statement).one()
     return int(sent), int(possible)
 

@@ -26,7 +26,7 @@ class Waiting:
 
 def unfinished(connection: Connection, *, client_id: str | None = None) -> dict[Status, int]:
     """Jobs by status, unfinished ones only; `client_id` None is everyone's."""
-    whose = [] if client_id is None else [Job.client_id == client_id]
+    whose = [] if client_id is None else [is_of(client_id)]
     in_flight = select(Job.status, func.count().label("jobs")).where(*IN_FLIGHT, *whose).group_by(Job.status)
     by_status = {row.status: row.jobs for row in connection.execute(in_flight)}
     queued = select(Job.number).where(QUEUED, *whose).limit(MOST).subquery()
@@ -37,10 +37,18 @@ def unfinished(connection: Connection, *, client_id: str | None = None) -> dict[
     }
 
 
+def is_of(client_id: str) -> ColumnElement[bool]:
+    """The job is this client's. Written so that no index on clients is used: SQLite would walk through all jobs of the
+    client (400 ms of 300,000) instead of through the few that a partial index has."""
+    return Job.client_id.concat("") == client_id
+
+
 def oldest_queued(connection: Connection) -> datetime | None:
-    """When the job was accepted that has been queued for longest. The index holds numbers, which follow time."""
-    first = select(func.min(Job.number)).where(QUEUED).scalar_subquery()
-    return connection.scalar(select(Job.created_at).where(Job.number == first))
+    """When the job was accepted that has been queued for longest: the first number, as numbers follow time, from the
+    index. SQLite's own way to a minimum would be all jobs from the first one on."""
+    queued = select(Job.number).where(QUEUED).limit(MOST).subquery()
+    first = connection.scalar(select(func.min(queued.c.number)))
+    return None if first is None else connection.scalar(select(Job.created_at).where(Job.number == first))
 
 
 def unconfirmed(connection: Connection, *, before: datetime | None = None) -> Waiting:
