@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.flows.world import World, success
-from webhook_app.domain.counting import BYTES_ARCHIVED, LOST, RECOVERED, counted, undone
+from webhook_app.domain.counting import BYTES_ARCHIVED, LATE, MISSED, RECOVERED, counted, undone
 from webhook_app.domain.durations import RELATIVE_ERROR
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.outcome import Failed, Running
@@ -138,31 +138,73 @@ def test_the_percentile_is_that_of_all_clients_durations(world: World) -> None:
         assert found == pytest.approx(exact, rel=RELATIVE_ERROR)
 
 
-def test_an_end_that_a_poll_told_counts_as_a_callback_lost_and_recovered(world: World) -> None:
-    for _ in range(2):
+def sent(world: World, jobs: int = 1) -> list[str]:
+    """Jobs that the provider has, in the order of its ids."""
+    for _ in range(jobs):
         world.submit()
-    world.send(Running("p1", 1.0), Running("p2", 1.0))
-    first, second = (row.track_id for row in world.rows(Attempt, order=Attempt.provider_job_id))
+    world.send(*(Running(f"p{n}", 1.0) for n in range(jobs)))
+    return [row.track_id for row in world.rows(Attempt, order=Attempt.provider_job_id)]
+
+
+def callbacks(world: World, *, limit: int = 1000) -> tuple[int, int, int]:
+    """Missed, late and recovered."""
+    while seal(world.store, limit=limit):
+        pass
+    ever = sums(world, EVER)
+    return tuple(ever[world.client_id, name] for name in (MISSED, LATE, RECOVERED))  # type: ignore[return-value]
+
+
+def test_an_end_that_a_poll_told_counts_as_a_callback_missed_and_recovered(world: World) -> None:
+    first, second = sent(world, 2)
     world.hear(first, success())
     world.later(seconds=30)
     world.poll(success())
     assert world.job(second).status == "succeeded"
-    seal(world.store)
-    ever = sums(world, EVER)
-    assert (ever[world.client_id, RECOVERED], ever[world.client_id, LOST]) == (1, 1)
+    assert callbacks(world) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 1000])
+def test_a_callback_after_the_poll_was_not_lost_and_is_late_once(world: World, limit: int) -> None:
+    told, failed = sent(world, 2)
+    world.hear(told, Running("p0", 1.0))
+    world.later(seconds=30)
+    world.poll(success(), Failed("no", retryable=False))
+    assert {world.job(told).status, world.job(failed).status} == {"succeeded", "failed"}
+    for salt in ("", "again"):
+        body = world.body(success(seed=5), salt=salt)
+        world.receive(world.arrival(told, body))
+    world.hear(failed, Failed("no", retryable=False))
+    assert callbacks(world, limit=limit) == (2, 2, 2)
+
+
+def test_ordinary_callbacks_are_neither_missed_nor_late(world: World) -> None:
+    (track_id,) = sent(world)
+    world.hear(track_id, Running("p0", 1.0))
+    world.hear(track_id, success())
+    world.receive(world.arrival(track_id, world.body(success(), salt="again")))
+    assert callbacks(world, limit=1) == (0, 0, 0)
 
 
 def test_a_success_after_a_time_out_takes_the_time_out_back(world: World) -> None:
-    track_id = world.submit()
-    world.send(Running("p1", 1.0))
+    (track_id,) = sent(world)
     world.later(seconds=901)
     world.expire()
     assert world.job(track_id).status == "timed_out"
+    assert callbacks(world) == (1, 0, 0)
     world.hear(track_id, success())
-    seal(world.store)
+    assert callbacks(world) == (1, 1, 0)
     ever = sums(world, EVER)
     assert ever[world.client_id, undone("timed_out")] == ever[world.client_id, "job.timed_out"] == 1
-    assert (ever[world.client_id, LOST], ever[world.client_id, RECOVERED]) == (1, 0)
+
+
+def test_a_time_out_that_a_poll_undoes_is_one_missed_callback(world: World) -> None:
+    (track_id,) = sent(world)
+    world.later(seconds=901)
+    world.expire()
+    world.later(hours=1)
+    world.poll(success())
+    assert world.job(track_id).status == "succeeded"
+    assert callbacks(world) == (1, 0, 1)
 
 
 def test_bytes_are_added_up(world: World) -> None:

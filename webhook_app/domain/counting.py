@@ -1,19 +1,22 @@
 """What an event adds to the counters, beside one to the counter of its own type.
 
-`callback.recovered` counts ends that a poll told before any callback did. `callback.lost` counts those, and time-outs:
-the attempt ended and no callback had told how. Where the provider is given no webhook at all, every end is one.
+A callback is missed when a job ends and none has told how: by a poll (then the loss is recovered), or by its time-out.
+One that comes after all is late. Lost are those that were missed and have not come late; where the provider is given no
+webhook at all, that is every end.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
 from webhook_app.domain.durations import cell_of
 from webhook_app.domain.events import EventType
+from webhook_app.domain.job import Status
 from webhook_app.domain.outcome import Witness
 
 RECOVERED = "callback.recovered"
-LOST = "callback.lost"
+MISSED = "callback.missed"
+LATE = "callback.late"
 BYTES_ARCHIVED = "bytes_archived"
 # These are counted with numbers or words of their data.
 MEASURED = frozenset(
@@ -50,16 +53,43 @@ def counted(kind: str, data: Mapping[str, Any] | None) -> Iterator[tuple[str, in
     the type is not `MEASURED`."""
     yield kind, 0, 1
     if kind == EventType.JOB_TIMED_OUT:
-        yield LOST, 0, 1
+        yield MISSED, 0, 1
     if not data:
         return
     for name in Duration:
         if data.get(name) is not None:
             yield name.value, cell_of(data[name]), 1
-    if kind in ENDS_TOLD and data.get("witness") == Witness.POLL:
-        yield RECOVERED, 0, 1
-        yield LOST, 0, 1
+    if kind in ENDS_TOLD:
+        yield from ((name, 0, 1) for name in _of_callbacks(data))
     if data.get("previous_status"):
         yield undone(data["previous_status"]), 0, 1
     if data.get("bytes"):
         yield BYTES_ARCHIVED, 0, data["bytes"]
+
+
+def _of_callbacks(end: Mapping[str, Any]) -> Iterator[str]:
+    was_missed = end.get("previous_status") == Status.TIMED_OUT
+    match end.get("witness"):
+        case Witness.POLL:
+            yield RECOVERED
+            if not was_missed:
+                yield MISSED
+        case Witness.CALLBACK if was_missed:
+            yield LATE
+
+
+def late_ones(history: Iterable[tuple[Any, str, Mapping[str, Any]]]) -> Iterator[Any]:
+    """Which of a job's events (key, type, data), in their order, are callbacks of an attempt whose end a poll had told:
+    the first one after each such end."""
+    awaited = None
+    for key, kind, data in history:
+        if kind in ENDS_TOLD:
+            awaited = data.get("attempt") if data.get("witness") == Witness.POLL else None
+        elif kind == EventType.CALLBACK_RECEIVED and awaited is not None and data.get("attempt") == awaited:
+            awaited = None
+            yield key
+
+
+def lost(sums: Mapping[str, int]) -> int:
+    """Callbacks that were missed and have not come."""
+    return max(sums.get(MISSED, 0) - sums.get(LATE, 0), 0)

@@ -2,13 +2,13 @@
 their only writer, so each event counts exactly once."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from webhook_app.domain.counting import DURATIONS, counted
+from webhook_app.domain.counting import DURATIONS, LATE, counted
 from webhook_app.store.bulk import AddMany, table_of
 from webhook_app.store.tables import CounterRow
 
@@ -28,13 +28,16 @@ def _add_up(insert: Any) -> Any:
 ADD_UP = AddMany(COUNTERS, columns=[*KEY, "value"], finish=_add_up)
 
 
-def folded(events: Iterable[Any]) -> list[dict[str, Any]]:
-    """What these events (`type, client_id, created_at, data`) add up to, a row for each counter of each span."""
+def folded(events: Iterable[Any], *, late: Collection[int] = ()) -> list[dict[str, Any]]:
+    """What these events (`position, type, client_id, created_at, data`) add up to, a row for each counter of each span.
+    `late` are the positions of callbacks that came after their job's end was known."""
     minutes: Counter[tuple[str, str, int, int]] = Counter()
     for event in events:
         minute = int(event.created_at.timestamp()) // MINUTE * MINUTE
         for name, cell, amount in counted(event.type, event.data):
             minutes[event.client_id or "", name, cell, minute] += amount
+        if event.position in late:
+            minutes[event.client_id or "", LATE, 0, minute] += 1
     sums: Counter[tuple[str, int, int, str, int]] = Counter()
     for (client_id, name, cell, minute), amount in minutes.items():
         for span_s in (MINUTE, HOUR, DAY):

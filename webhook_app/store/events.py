@@ -5,11 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Text, bindparam, case, func, select
 
-from webhook_app.domain.counting import MEASURED
-from webhook_app.domain.events import Event
+from webhook_app.domain.counting import ENDS_TOLD, MEASURED, late_ones
+from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.ids import new_id
+from webhook_app.domain.outcome import Witness
 from webhook_app.store import counters
-from webhook_app.store.bulk import AddMany, SaveMany, Together, table_of
+from webhook_app.store.bulk import AddMany, SaveMany, Statement, Together, table_of
 from webhook_app.store.tables import EventRow
 
 CHANNEL = "webhook_app"
@@ -18,9 +19,16 @@ EVENTS = table_of(EventRow)
 ADD = AddMany(EVENTS, columns=["event_id", "type", "track_id", "client_id", "batch_id", "actor", "data", "created_at"])
 NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload", type_=Text())))
 HEAD = select(func.max(EVENTS.c.seq))
+HISTORIES = Statement(
+    lambda among: (
+        select(EVENTS.c.track_id, EVENTS.c.position, EVENTS.c.type, EVENTS.c.data)
+        .where(among(EVENTS.c.track_id), EVENTS.c.type.in_(sorted({*ENDS_TOLD, EventType.CALLBACK_RECEIVED})))
+        .order_by(EVENTS.c.track_id, EVENTS.c.position)
+    )
+)
 MEASURES = case((EVENTS.c.type.in_(sorted(MEASURED)), EVENTS.c.data)).label("data")
 UNSEALED = (
-    select(EVENTS.c.position, EVENTS.c.type, EVENTS.c.client_id, EVENTS.c.created_at, MEASURES)
+    select(EVENTS.c.position, EVENTS.c.type, EVENTS.c.track_id, EVENTS.c.client_id, EVENTS.c.created_at, MEASURES)
     .where(EVENTS.c.seq.is_(None))
     .order_by(EVENTS.c.position)
     .limit(bindparam("most", type_=Integer()))
@@ -75,5 +83,17 @@ def seal(connection: Connection, *, limit: int) -> int:
     if rows:
         head = connection.scalar(HEAD) or 0
         numbers = [{"position": row.position, "seq": seq} for seq, row in enumerate(rows, start=head + 1)]
-        SEAL_AND_COUNT.execute(connection, numbers, counters.folded(rows))
+        SEAL_AND_COUNT.execute(connection, numbers, counters.folded(rows, late=_late(connection, rows)))
     return len(rows)
+
+
+def _late(connection: Connection, rows: Sequence[Any]) -> set[int]:
+    """Which of these are callbacks that came after a poll had told the end. Nearly all of a batch stand beside the end
+    that they tell, and need no look at their job's history."""
+    told = {row.track_id for row in rows if row.type in ENDS_TOLD and row.data.get("witness") == Witness.CALLBACK}
+    unclear = {row.track_id for row in rows if row.type == EventType.CALLBACK_RECEIVED} - told
+    histories: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
+    if unclear:
+        for row in HISTORIES.execute(connection, sorted(unclear)):
+            histories.setdefault(row.track_id, []).append((row.position, row.type, row.data))
+    return {position for history in histories.values() for position in late_ones(history)}

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from sqlalchemy import Connection
 
 from webhook_app.domain.advance import PROVIDER_WIDE
-from webhook_app.domain.counting import BYTES_ARCHIVED, LOST, RECOVERED
+from webhook_app.domain.counting import BYTES_ARCHIVED, LATE, MISSED, RECOVERED
 from webhook_app.domain.events import EventType
 from webhook_app.domain.job import TERMINAL
 from webhook_app.store import reads
@@ -112,8 +112,9 @@ def _ever(connection: Connection) -> Iterator[Metric]:
         ("submits", "Requests sent to the provider.", ever.get(EventType.JOB_SUBMITTED, 0)),
         ("submits_unconfirmed", "Those of unknown fate.", ever.get(EventType.SUBMIT_UNCONFIRMED, 0)),
         ("submit_repeats", "Submits after one of unknown fate.", repeats),
-        ("callbacks_lost", "Ends that no callback had told.", ever.get(LOST, 0)),
-        ("callbacks_recovered", "Those of them that a poll told.", ever.get(RECOVERED, 0)),
+        ("callbacks_missed", "Ends that no callback had told.", ever.get(MISSED, 0)),
+        ("callbacks_recovered", "Ends that a poll told instead.", ever.get(RECOVERED, 0)),
+        ("callbacks_late", "Callbacks that came after such an end.", ever.get(LATE, 0)),
         ("archived_bytes", "Bytes of archived pictures.", ever.get(BYTES_ARCHIVED, 0)),
     ):
         yield CounterMetricFamily(f"webhook_app_{name}", meaning, value=value)

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
-from webhook_app.domain.counting import BYTES_ARCHIVED, LOST, RECOVERED, Duration, undone
+from webhook_app.domain.counting import BYTES_ARCHIVED, RECOVERED, Duration, lost, undone
 from webhook_app.domain.durations import percentile
 from webhook_app.domain.errors import InsufficientScope
 from webhook_app.domain.events import EventType
@@ -63,8 +63,8 @@ class Spans(BaseModel):
 
 class CallbackCounts(BaseModel):
     """`received`: new ones that could be read, late and repeated ones included; a double counts once. `recovered`: ends
-    that a poll told before any callback. `lost`: those, and time-outs. `orphaned` ones belong to no client: only an
-    admin's view over everyone has them."""
+    that a poll told before any callback. `lost`: those and time-outs, where none has come since. `orphaned`
+    ones belong to no client: only an admin's view over everyone has them."""
 
     received: int
     ignored: int
@@ -157,6 +157,6 @@ def _callbacks(sums: Mapping[str, int]) -> CallbackCounts:
         received=sums[EventType.CALLBACK_RECEIVED],
         ignored=sums[EventType.CALLBACK_IGNORED],
         orphaned=sums[EventType.CALLBACK_ORPHANED],
-        lost=sums[LOST],
+        lost=lost(sums),
         recovered=sums[RECOVERED],
     )
