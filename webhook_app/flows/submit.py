@@ -82,7 +82,11 @@ def send(
 ) -> None:
     """Submit one claimed job and record the answer. Does nothing when the lease is gone. May take as long as the
     provider."""
-    sending = _begin(store, claim, owner, clock())
+    try:
+        sending = _begin(store, claim, owner, clock())
+    except DatabaseUnavailable:
+        _insist(store, lambda connection: _take_back(connection, claim, owner, policy, clock()))
+        return
     if sending is None:
         return
     answer = _submit(provider, sending, callback_url(claim.track_id, sending.attempt))
@@ -147,19 +151,33 @@ def _submit(provider: Provider, sending: Sending, callback_url: str | None) -> S
     return provider.submit(Submission(claim.track_id, claim.model, claim.input, callback_url))
 
 
-def _record(
-    store: Store, sending: Sending, answer: SubmitAnswer, policy: Policy, clock: Callable[[], datetime]
-) -> None:
-    """The answer is evidence, and must not be lost to a passing fault of the database."""
+def _insist(store: Store, act: Callable[[Connection], None]) -> None:
+    """One transaction, tried again while the database is away for a moment. It may be committed twice."""
     for tries in range(1, RECORD_TRIES + 1):
         try:
             with store.writing() as connection:
-                _write_answer(connection, sending, answer, policy, clock())
+                act(connection)
             return
         except DatabaseUnavailable:
             if tries == RECORD_TRIES:
                 raise
             time.sleep(0.25 * 2**tries)
+
+
+def _record(
+    store: Store, sending: Sending, answer: SubmitAnswer, policy: Policy, clock: Callable[[], datetime]
+) -> None:
+    """The answer is evidence, and must not be lost to a passing fault of the database."""
+    _insist(store, lambda connection: _write_answer(connection, sending, answer, policy, clock()))
+
+
+def _take_back(connection: Connection, claim: Claim, owner: str, policy: Policy, now: datetime) -> None:
+    """We did not learn whether `submitting` was committed, and so did not send: if it was, nobody else knows that."""
+    job = jobs.lock(connection, [claim.track_id]).get(claim.track_id)
+    ours = job is not None and (job.lease_owner, job.fence) == (owner, claim.fence)
+    if job is not None and ours and job.status == Status.SUBMITTING:
+        answer = NotSent("the commit before the sending was not confirmed")
+        apply(connection, [Report(claim.track_id, job.attempt, Witness.SUBMIT, answer)], policy=policy, now=now)
 
 
 def _write_answer(
