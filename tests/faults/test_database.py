@@ -1,5 +1,5 @@
-"""The way to PostgreSQL breaks at the worst moments (reliability.md, F6, F7): commits whose fate nobody learns, sessions
-that die under load. One installation, its web and its worker each behind a fault proxy."""
+"""The way to PostgreSQL breaks at the worst moments (reliability.md, F6, F7): commits whose fate nobody learns, and
+sessions that die under load. One installation, its web and its worker each behind a fault proxy."""
 
 import hashlib
 import random
@@ -152,9 +152,8 @@ def test_jobs_flow_while_random_sessions_are_terminated_for_a_minute(site: Site)
 def storm(site: Site, *, seconds: float, jobs: int) -> None:
     """Terminate a session every 100 ms while clients submit; then everything taken ends well, paid for once."""
     before = len(site.app.ledger("submit"))
-    with terminating(site, seconds):
-        with ThreadPoolExecutor(4) as pool:
-            taken = list(pool.map(lambda n: persistent(site, f"storm {jobs} {n}", seconds / jobs), range(jobs)))
+    with terminating(site, seconds), ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda n: persistent(site, f"storm {jobs} {n}", seconds / jobs), range(jobs)))
     assert len(set(taken)) == jobs
     ended = [site.finished(track_id) for track_id in taken]
     assert {job["status"] for job in ended} == {"succeeded"}
