@@ -162,8 +162,10 @@ class Proxy:
         return None
 
     def _end(self, line: _Line, ending: Ending) -> None:
-        if ending in (Ending.RESET, Ending.CLOSE):
-            with self._lock:
+        with self._lock:
+            if line not in self._lines:
+                return  # One of its threads notices the end that the other one made: a FIN must not overtake a RST.
+            if ending in (Ending.RESET, Ending.CLOSE):
                 self._lines.discard(line)
         match ending:
             case Ending.SILENCE:
