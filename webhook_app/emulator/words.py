@@ -28,7 +28,10 @@ class SubmitForm(Word):
 
 
 class SubmitFault(Word):
-    """What goes wrong with a submit on its way. Taken: the job runs, is called back and has its pictures."""
+    """What goes wrong with a submit on its way. Taken: the job runs, is called back and has its pictures.
+
+    `reset_before_read` reads the body all the same, as the fate is in it; what the client sees is no different.
+    """
 
     NONE = "none", "nothing"
     RESET_BEFORE_READ = "reset_before_read", "connection reset; not taken"
