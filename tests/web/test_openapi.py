@@ -88,6 +88,22 @@ def test_a_submit_is_described_by_the_models_that_validate_it(document: dict[str
     assert {"Idempotency-Key", "Prefer"} <= {parameter["name"] for parameter in operation["parameters"]}
 
 
+def test_its_examples_are_accepted(api: Api, document: dict[str, Any]) -> None:
+    examples = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert set(examples) == {"TextToImageJob", "ImageToImageJob"}
+    for example in examples.values():
+        assert api.post("/v1/jobs", example["value"]).status_code == 202
+
+
+def test_every_route_stands_in_a_group_and_jobs_come_first(document: dict[str, Any]) -> None:
+    groups = [tag["name"] for tag in document["tags"]]
+    used = {
+        tag for methods in document["paths"].values() for operation in methods.values() for tag in operation["tags"]
+    }
+    assert set(groups) == used
+    assert groups[0] == "Jobs"
+
+
 def test_the_document_needs_no_database(parts: Parts, app: Flask, api: Api) -> None:
     parts.store.dispose()
     assert app.test_client().get("/openapi.json").status_code == 200

@@ -72,7 +72,8 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         summary="A picture",
         query=ImageQuery,
         headers={"If-None-Match": "The ETag at hand: 304 when it is still right.", "Range": "One range of bytes."},
-        answers={200: "image/*", 206: "image/*", 302: None, 304: None, 404: None, 410: None, 416: None, 503: None},
+        answers={200: "image/*", 206: "image/*", 302: None, 304: None}
+        | dict.fromkeys((401, 403, 404, 410, 416, 422, 503)),
     )
     def get_image(image_id: str, ext: str) -> ResponseReturnValue:
         """Our copy once it is archived, before that a redirect to the provider's. The address never changes; its

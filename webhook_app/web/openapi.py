@@ -26,6 +26,20 @@ SCHEMES = {
 GUARDED = (401, 403, 503)
 DESCRIPTION = "Submits image generation jobs, tracks them, and keeps their pictures."
 ANYTHING: dict[str, Any] = {}
+# The first that a path begins with; in the order in which `/docs` shows them.
+GROUPS = {
+    "/v1/jobs": "Jobs",
+    "/v1/images": "Pictures",
+    "/images": "Pictures",
+    "/v1/keys": "Access",
+    "/v1/clients": "Access",
+    "/callbacks": "Provider",
+    "/v1/callbacks": "Provider",
+    "/v1/providers": "Provider",
+    "/": "Operation",
+}
+# What a problem of this status carries beside its body.
+GIVEN = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
@@ -53,6 +67,7 @@ def describe(entries: Iterable[Entry], *, server: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "webhook-app", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": server}],
+        "tags": [{"name": group} for group in dict.fromkeys(GROUPS.values())],
         "paths": paths,
         "components": {"schemas": schemas.components, "securitySchemes": SCHEMES},
     }
@@ -76,9 +91,14 @@ class _Schemas:
     def written(self, model: type[BaseModel]) -> dict[str, Any]:
         return self._found[model, "serialization"]
 
+    def component(self, model: type[BaseModel]) -> dict[str, Any]:
+        """The schema that `read` refers to."""
+        found: dict[str, Any] = self.components[self.read(model)["$ref"].rpartition("/")[2]]
+        return found
+
     def members(self, model: type[BaseModel]) -> tuple[dict[str, Any], list[str]]:
         """The properties of a query's model and the names of those that must be given."""
-        schema = self.components[self.read(model)["$ref"].rpartition("/")[2]]
+        schema = self.component(model)
         return schema.get("properties", {}), schema.get("required", [])
 
 
@@ -96,6 +116,7 @@ def _operation(entry: Entry, schemas: _Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": _operation_id(entry),
         "summary": entry.summary,
+        "tags": [next(group for start, group in GROUPS.items() if entry.path.startswith(start))],
         "parameters": _parameters(entry, schemas),
         "responses": _responses(entry, schemas),
         "security": [] if entry.scope is None else [{name: []} for name in SCHEMES],
@@ -136,7 +157,14 @@ def _request_body(body: Body, schemas: _Schemas) -> dict[str, Any]:
     schema = variants[0] if len(variants) == 1 else {"anyOf": variants}
     # A body that need not say anything may be left out.
     required = any(field.is_required() for model in models for field in model.model_fields.values())
-    return {"required": required, "content": {JSON: {"schema": schema}}}
+    return {"required": required, "content": {JSON: {"schema": schema, **_examples(models, schemas)}}}
+
+
+def _examples(models: Iterable[type[BaseModel]], schemas: _Schemas) -> dict[str, Any]:
+    """The models' own, one to choose for each; where there are none, a reader makes one up from the types."""
+    shown = {model.__name__: schemas.component(model).get("examples") for model in models}
+    values = {name: {"value": examples[0]} for name, examples in shown.items() if examples}
+    return {"examples": values} if values else {}
 
 
 def _responses(entry: Entry, schemas: _Schemas) -> dict[str, Any]:
@@ -156,4 +184,6 @@ def _response(status: int, answer: Answer, schemas: _Schemas) -> dict[str, Any]:
     elif status >= HTTPStatus.BAD_REQUEST:
         shown["description"] += " (RFC 9457)"
         shown["content"] = {PROBLEM: {"schema": schemas.written(Problem)}}
+        if status in GIVEN:
+            shown["headers"] = {GIVEN[status]: {"schema": {"type": "string"}}}
     return shown

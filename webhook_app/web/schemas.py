@@ -196,8 +196,14 @@ class JobBody(Strict):
     timeout_s: Annotated[Whole, Field(ge=1, le=86_400)] | None = None
 
 
+def _shown(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 class TextToImageJob(JobBody):
     """A request for pictures from a text."""
+
+    model_config = _shown({"input": {"prompt": "An astronaut riding a horse", "width": 768, "height": 1024}})
 
     model: Literal["flux/text2img"] = DEFAULT_MODEL
     input: TextToImageInput
@@ -205,6 +211,13 @@ class TextToImageJob(JobBody):
 
 class ImageToImageJob(JobBody):
     """A request for pictures from a picture and a text."""
+
+    model_config = _shown(
+        {
+            "model": "flux/img2img",
+            "input": {"prompt": "The same in winter", "init_image": "https://example.com/summer.png", "strength": 0.7},
+        }
+    )
 
     model: Literal["flux/img2img"]
     input: ImageToImageInput
