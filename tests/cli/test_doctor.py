@@ -122,3 +122,11 @@ def test_an_archive_that_cannot_be_written_is_a_finding(run: Run, tmp_path: Path
     in_the_way.write_text("not a folder")
     _, found = findings(run, ARCHIVE_URL=(in_the_way / "archive").as_uri())
     assert found["archive"][0] == "failed"
+
+
+def test_a_database_out_of_reach_is_explained_without_its_password(run: Run):
+    code, found = findings(run, DATABASE_URL="postgresql://anna:hunter2@127.0.0.1:1/pictures")
+    verdict, detail = found["database"]
+    assert (code, verdict) == (1, "failed")
+    assert "127.0.0.1" in detail
+    assert "hunter2" not in detail

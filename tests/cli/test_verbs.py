@@ -109,3 +109,11 @@ def test_keys_that_fill_more_than_a_page_are_all_listed(ready: Run, monkeypatch:
     for n in range(5):
         assert ready("keys", "create", "--client", f"client {n}").exit_code == 0
     assert len(as_json(ready("keys", "list", "--output", "json"))["data"]) == 5
+
+
+def test_a_verb_says_why_the_database_does_not_answer(run: Run):
+    result = run("keys", "list", DATABASE_URL="postgresql://anna:hunter2@127.0.0.1:1/pictures", SECRET_KEY="s" * 32)
+    assert result.exit_code == 1
+    assert "127.0.0.1" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "hunter2" not in result.stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from webhook_app.cli.exits import Exit, Stop
+from webhook_app.cli.exits import Exit, Stop, explained
 from webhook_app.cli.output import emit, output_option, table
 from webhook_app.cli.start import database_fits
 from webhook_app.domain.errors import ProblemError, StorageError
@@ -136,7 +136,7 @@ def _database(settings: Settings) -> Finding:
     except Stop as error:
         return Finding("database", Verdict.FAILED, str(error))
     except ProblemError as error:
-        return Finding("database", Verdict.FAILED, error.detail)
+        return Finding("database", Verdict.FAILED, explained(error))
     return Finding("database", Verdict.OK, f"at revision {revision}")
 
 

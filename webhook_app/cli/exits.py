@@ -53,7 +53,12 @@ def said() -> Iterator[None]:
     except SettingsError as error:
         _end(Exit.USAGE, str(error))
     except ProblemError as error:
-        _end(BY_STATUS.get(error.status, Exit.FAILED), error.detail)
+        _end(BY_STATUS.get(error.status, Exit.FAILED), explained(error))
+
+
+def explained(error: ProblemError) -> str:
+    """The detail, and what else is known of the cause: more than a client may be told."""
+    return " ".join([error.detail, *getattr(error, "__notes__", ())])
 
 
 def _end(code: Exit, line: str) -> NoReturn:

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from webhook_app.cli.exits import explained
 from webhook_app.cli.output import output_option, say
 from webhook_app.cli.serve import SERVER
 from webhook_app.cli.start import database_exists, database_fits, settings_and_logs
@@ -23,6 +24,6 @@ def web(output: str) -> None:
     try:
         database_fits(settings)
     except DatabaseUnavailable as error:
-        say(f"warning: {error.detail} Starting without it.")
+        say(f"warning: {explained(error)}; starting without it")
     # A new process image, as gevent wants to come first; the process id stays, for whoever supervises it.
     os.execv(sys.executable, [sys.executable, "-m", SERVER])  # noqa: S606 - our own interpreter

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from webhook_app.cli.exits import Exit, Stop
+from webhook_app.cli.exits import Exit, Stop, explained
 from webhook_app.cli.output import output_option, say
 from webhook_app.cli.start import database_fits, settings_and_logs, stop_on_signals, warn_of_sqlite
 from webhook_app.domain.errors import DatabaseUnavailable
@@ -50,6 +50,6 @@ def _database_answers(settings: "Settings") -> bool:
     try:
         database_fits(settings)
     except DatabaseUnavailable as error:
-        say(f"{error.detail} Trying again.")
+        say(f"{explained(error)}; trying again")
         return False
     return True

@@ -96,7 +96,10 @@ def _translated() -> Iterator[None]:
     except (OperationalError, PoolTimeout) as error:
         if getattr(getattr(error, "orig", None), "sqlstate", None) in BUSY:
             raise DatabaseBusy("The database is too busy.", retry_after_s=1) from error
-        raise DatabaseUnavailable("The database cannot be reached or is too busy.", retry_after_s=5) from error
+        away = DatabaseUnavailable("The database cannot be reached or is too busy.", retry_after_s=5)
+        # For whoever set it up; the driver names the server and the user, so that a client must not see it.
+        away.add_note(" ".join(str(getattr(error, "orig", error)).split()))
+        raise away from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable("The connection to the database was lost.", retry_after_s=5) from error
