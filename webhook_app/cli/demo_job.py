@@ -69,8 +69,11 @@ class Following:
         with self._console.status("starting"):
             self._wait_until_ready()
         with self._console.status("making the picture"):
-            job = self._follow(self._submit(body))
-            path = self._save(job["images"][0], folder, f"{job['track_id']}-0")
+            try:
+                job = self._follow(self._submit(body))
+                path = self._save(job["images"][0], folder, f"{job['track_id']}-0")
+            except requests.RequestException as error:
+                raise DemoFailed(Exit.FAILED, f"the server did not answer ({type(error).__name__})") from error
         self._session.close()
         return {
             "picture": str(path),
@@ -97,8 +100,12 @@ class Following:
 
     def _follow(self, track_id: str) -> dict[str, Any]:
         while True:
-            job: dict[str, Any] = self._get(f"{self._base}/v1/jobs/{track_id}")
-            self._show(self._get(f"{self._base}/v1/jobs/{track_id}/events")["data"])
+            try:
+                job: dict[str, Any] = self._get(f"{self._base}/v1/jobs/{track_id}")
+                self._show(self._get(f"{self._base}/v1/jobs/{track_id}/events")["data"])
+            except requests.RequestException:
+                self._pause("the server does not answer")  # It may be starting again.
+                continue
             if job["archive_status"] == "archived" and self._heard_or_waited():
                 return job
             if job["status"] in ENDED_BADLY or job["archive_status"] in ARCHIVE_ENDED_BADLY:
