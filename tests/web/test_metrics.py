@@ -1,5 +1,6 @@
 """`/metrics`: it parses, tells how things stand, and answers without the database too."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,6 +59,12 @@ def test_an_idle_installation_has_nothing_to_tell(api: Api) -> None:
     assert ("pictures_slack_seconds",) not in found
     zero = {name for name, value in found.items() if value == 0}
     assert {("unfinished_jobs", "queued"), ("events_unsealed",), ("jobs_total", "failed"), ("submits_total",)} <= zero
+
+
+def test_what_the_readme_names_is_there(api: Api) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = {name for name, *_ in samples(api.get("/metrics"))} | {"pictures_slack_seconds"}
+    assert set(re.findall(r"`webhook_app_(\w+)`", readme)) - shown == set()
 
 
 def test_it_tells_how_things_stand(api: Api) -> None:
