@@ -1,5 +1,6 @@
 """Callbacks on record, read again: what a dry run tells, what a replay does, and that neither does more."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -108,6 +109,21 @@ def test_a_replay_again_changes_nothing(world: World, dry_run: bool) -> None:
     assert (told.changed, told.events, told.images) == (False, {}, [])
     assert told.verdict == Change("applied", "applied")
     assert everything(world) == before
+
+
+def test_replays_and_doubles_at_once_change_the_job_once(world: World) -> None:
+    track_id = sent(world)
+    callback_id, body = unread(world, track_id)
+    learn(world, body, success())
+    double = world.arrival(track_id, body)
+    with ThreadPoolExecutor(8) as pool:
+        doubles = [pool.submit(world.receive, double) for _ in range(4)]
+        tried = list(pool.map(lambda n: again(world, callback_id, dry_run=n % 2 == 0), range(12)))
+        assert {verdict for done in doubles for verdict in done.result()} <= {Verdict.APPLIED, Verdict.REPEATED}
+    assert sum(told.changed and not told.dry_run for told in tried) == 1
+    assert world.events(track_id).count("job.succeeded") == world.events(track_id).count("callback.received") == 1
+    (row,) = world.callbacks()
+    assert row.times_seen == 5
 
 
 @pytest.mark.parametrize(
