@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests import databases
-from tests.e2e.installation import SECRET, Installation, eventually, installation
+from tests.e2e.installation import PROVIDER_KEY, SECRET, Installation, eventually, installation
 from webhook_app.domain.tokens import Tokens
 from webhook_app.store import migrations
 
@@ -121,6 +121,10 @@ def test_web_starts_without_its_database_and_a_killed_one_leaves_its_spool_to_ot
         os.kill(int(child), signal.SIGKILL)
     spool = Path(app.env["DATA_DIR"]) / "spool"
     (torn,) = spool.glob("*.spool")
+    kept = torn.read_text()
+    assert all(track_id in kept for track_id in jobs)
+    tokens = [str(submit["webhook"]).rpartition(".")[2] for submit in app.ledger("submit")]
+    assert not [secret for secret in (PROVIDER_KEY, SECRET, app.key, *tokens) if secret in kept]
     with torn.open("ab") as file:
         file.write(b"deadbeef {half an en")
 
