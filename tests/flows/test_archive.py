@@ -247,13 +247,26 @@ def test_an_overtaken_lease_writes_nothing(keeper: Keeper) -> None:
     track_id = keeper.succeeded()
     keeper.web.serve(ONE, png())
     (stale,) = keeper.claim("slow")
-    keeper.world.later(seconds=121)
+    keeper.world.later(seconds=31)
     (fresh,) = keeper.claim("quick")
     keeper.copy(stale)
     assert keeper.world.images(track_id)[0].status == "pending"
     assert keeper.world.rows(Blob)[0].reference_count == 0
     keeper.copy(fresh)
     assert keeper.world.rows(Blob)[0].reference_count == 1
+
+
+def test_a_picture_in_hand_keeps_its_lease_and_a_dead_worker_s_is_taken_after_30_s(keeper: Keeper) -> None:
+    keeper.succeeded()
+    (claim,) = keeper.claim("w1")
+    world = keeper.world
+    for _ in range(4):
+        world.later(seconds=20)
+        assert archive.renew(world.store, [claim.image_id], owner="w1", now=world.at) == 1
+        assert not keeper.claim("w2")
+    world.later(seconds=31)
+    assert archive.renew(world.store, [claim.image_id], owner="w1", now=world.at) == 0
+    assert len(keeper.claim("w2")) == 1
 
 
 def test_sources_named_meanwhile_are_tried_before_a_verdict(keeper: Keeper) -> None:

@@ -3,7 +3,7 @@ move."""
 
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,8 @@ from webhook_app.storage.port import Storage
 from webhook_app.store import attempts, events, images, jobs
 from webhook_app.store.engine import Store
 
-FETCH_LEASE = timedelta(seconds=120)
+# No further source is tried after this; a single one has its own limit.
+TRY_SOURCES_FOR = timedelta(seconds=60)
 ARCHIVE_DOWN = timedelta(seconds=15)
 # What a setting of ours may allow: such a picture waits.
 REFUSALS = frozenset({"address_refused", "plain_http"})
@@ -49,7 +50,7 @@ class ImageClaim:
 def claim_images(store: Store, *, owner: str, limit: int, policy: Policy, now: datetime) -> list[ImageClaim]:
     """Lease due pictures, the earliest deadline first."""
     with store.writing() as connection:
-        rows = images.claim(connection, owner=owner, limit=limit, lease=FETCH_LEASE, now=now)
+        rows = images.claim(connection, owner=owner, limit=limit, lease=schedule.CLAIM_LEASE, now=now)
     return [
         ImageClaim(
             image_id=row.image_id,
@@ -108,7 +109,7 @@ def _fetch_first(
     """The first source that gives a picture, beginning with another one at each try. One that answered for good makes
     way for the next at once; one that may come good ends the try. Only when all answered for good is that the
     answer."""
-    until, last = clock() + FETCH_LEASE / 2, FetchError("no_source")
+    until, last = clock() + TRY_SOURCES_FOR, FetchError("no_source")
     for n in range(len(claim.sources)):
         source = claim.sources[(claim.fetches + n) % len(claim.sources)]
         try:
@@ -243,6 +244,12 @@ def _settle_job(connection: Connection, job: Row[Any], now: datetime) -> None:
     else:
         events.notify(connection, [job.track_id])
     jobs.touch(connection, [job.track_id], values)
+
+
+def renew(store: Store, image_ids: Sequence[str], *, owner: str, now: datetime) -> int:
+    """Keep the leases of the pictures that this worker is fetching; every 10 s. Returns how many it still had."""
+    with store.writing() as connection:
+        return images.renew(connection, image_ids, owner=owner, until=now + schedule.CLAIM_LEASE, now=now)
 
 
 def give_back(store: Store, *, owner: str) -> None:

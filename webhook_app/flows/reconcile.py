@@ -30,7 +30,7 @@ def poll_due(
 ) -> int:
     """Ask about attempts whose look is due, earliest first. Returns how many were asked about."""
     with store.writing() as connection:
-        due = attempts.claim_polls(connection, limit=limit, hold=2 * schedule.POLL_MOST, now=clock())
+        due = attempts.claim_polls(connection, limit=limit, hold=schedule.CLAIM_LEASE, now=clock())
     for row in due:
         _poll_one(store, providers[row.provider], row, policy, clock)
     return len(due)

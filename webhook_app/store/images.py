@@ -89,6 +89,16 @@ def finish(connection: Connection, image_id: str, *, fence: int, values: dict[st
     return connection.execute(statement.values(lease_owner=None, lease_until=None, **values)).rowcount == 1
 
 
+def renew(connection: Connection, image_ids: Sequence[str], *, owner: str, until: datetime, now: datetime) -> int:
+    """Keep the leases of these pictures, where this worker still has them: one that has run out is not revived, and
+    what somebody is writing just now can wait for the next renewal."""
+    held = select(Image.image_id).where(Image.image_id.in_(image_ids), Image.lease_owner == owner)
+    held = held.where(Image.lease_until > now).with_for_update(skip_locked=True)
+    ids = connection.scalars(held).all()
+    connection.execute(update(Image).where(Image.image_id.in_(ids)).values(lease_until=until))
+    return len(ids)
+
+
 def give_back(connection: Connection, *, owner: str) -> None:
     """Drop this worker's leases; what somebody is writing just now ends its own."""
     mine = select(Image.image_id).where(Image.lease_owner == owner).with_for_update(skip_locked=True)

@@ -10,6 +10,7 @@ from functools import partial
 
 from webhook_app import wiring
 from webhook_app.flows import archive, reconcile, seal, spool, submit
+from webhook_app.flows.archive import ImageClaim
 from webhook_app.flows.receive import apply_stored
 from webhook_app.wiring import MODELSLAB, Parts
 from webhook_app.worker.crew import Crew
@@ -44,6 +45,7 @@ class Ticks:
         self.policy = wiring.policy(parts)
         self.send_wake, self.archive_wake, self.seal_wake = threading.Event(), threading.Event(), threading.Event()
         self.senders = Crew("send", parts.settings.worker_threads, when_free=self.send_wake.set)
+        self.fetching: set[str] = set()
         self.fetchers = Crew("fetch", FETCHERS, when_free=self.archive_wake.set)
 
     def all(self) -> list[Ticking]:
@@ -90,19 +92,27 @@ class Ticks:
         free = self.fetchers.free
         if not free:
             return 0
-        parts = self.parts
-        claims = archive.claim_images(parts.store, owner=self.owner, limit=free, policy=self.policy, now=clock())
-        copy = partial(
-            archive.archive_one,
-            parts.store,
-            fetcher=parts.fetcher,
-            inspector=parts.inspector,
-            storage=parts.storage,
-            clock=clock,
-        )
+        store = self.parts.store
+        claims = archive.claim_images(store, owner=self.owner, limit=free, policy=self.policy, now=clock())
         for claim in claims:
-            self.fetchers.do(partial(copy, claim=claim))
+            self.fetching.add(claim.image_id)
+            self.fetchers.do(partial(self._copy, claim))
         return len(claims)
+
+    def _copy(self, claim: ImageClaim) -> None:
+        """A picture's lease is renewed while it is in hand here, and no longer."""
+        parts = self.parts
+        try:
+            archive.archive_one(
+                parts.store,
+                fetcher=parts.fetcher,
+                inspector=parts.inspector,
+                storage=parts.storage,
+                claim=claim,
+                clock=clock,
+            )
+        finally:
+            self.fetching.discard(claim.image_id)
 
     def seal(self) -> int:
         return seal.seal(self.parts.store)
@@ -128,6 +138,8 @@ class Ticks:
     def renew(self) -> int:
         """Returns 0 always: however many leases there are, the next renewal is a heartbeat later."""
         submit.renew(self.parts.store, owner=self.owner, now=clock())
+        if self.fetching:
+            archive.renew(self.parts.store, list(self.fetching), owner=self.owner, now=clock())
         return 0
 
     def give_back(self) -> None:
