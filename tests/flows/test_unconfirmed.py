@@ -9,6 +9,7 @@ from webhook_app.domain.errors import JobAlreadyEnded, NotFound, NotOnHold
 from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.job import Decision, OnUnconfirmed
 from webhook_app.domain.outcome import Failed, Later, NotSent, Running, Unconfirmed
+from webhook_app.flows.seal import seal
 from webhook_app.flows.unconfirmed import resolve
 
 LOST = Unconfirmed("the connection was reset")
@@ -33,6 +34,19 @@ def test_what_the_provider_needs_at_present_is_waited_for_twice(world: World) ->
     world.expire()
     assert world.job(track_id).status == "queued"
     assert world.job(other).status == "processing"
+
+
+def test_a_wait_does_not_lengthen_the_next_one(world: World) -> None:
+    for _ in range(3):
+        track_id = unconfirmed(world)
+        world.later(seconds=120)
+        world.expire()
+        assert world.job(track_id).status == "queued"
+        world.send(Running("1"))
+        world.later(seconds=4)
+        world.hear(track_id, success(), attempt=2)
+        assert world.job(track_id).status == "succeeded"
+        seal(world.store)
 
 
 def test_an_absurd_eta_holds_nobody_for_more_than_an_hour(world: World) -> None:

@@ -33,7 +33,8 @@ ENDS_TOLD = frozenset({EventType.JOB_SUCCEEDED, EventType.JOB_FAILED})
 
 class Duration(StrEnum):
     """Names of counters with a cell for each duration, and of the members of an event's data that tell it: from being
-    accepted to the first submit, from there to the success, and from there to the last picture's copy."""
+    accepted to the first submit, from the submit that made it to the success, and from there to the last picture's
+    copy. Waiting for evidence is no generating: it would lengthen the next wait, which is made from this."""
 
     QUEUE = "queue_s"
     GENERATION = "generation_s"

@@ -185,7 +185,7 @@ def _succeed(
             "provider_job_id": attempt["provider_job_id"],
         }
         data = {"attempt": attempt["n"], "witness": report.witness.value, "images": len(outcome.pictures)}
-        data |= {"previous_status": job["previous_status"], "generation_s": seconds_between(job["submitted_at"], now)}
+        data |= {"previous_status": job["previous_status"], "generation_s": seconds_between(attempt["sent_at"], now)}
         ledger.events.append(event(EventType.JOB_SUCCEEDED, job, "provider", now, data))
     elif not merged and all(job[name] == value for name, value in known.items()):
         return _note_id(job, attempt)
