@@ -50,12 +50,12 @@ class Installation:
     key: str = ""
     processes: list[Process] = field(default_factory=list)
 
-    def start(self, *words: str, **extra: str) -> Process:
-        """Run `webhook-app WORDS` in the background."""
+    def start(self, *words: str, module: str = "webhook_app", **extra: str) -> Process:
+        """Run `webhook-app WORDS` in the background; another `module` in its place may be named."""
         name = f"{words[0]}-{len(self.processes)}"
         log = self.folder / f"{name}.log"
         with log.open("ab") as sink:
-            command = [sys.executable, "-m", "webhook_app", *words]
+            command = [sys.executable, "-m", module, *words]
             popen = subprocess.Popen(
                 command, env=self.env | extra, stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, cwd=self.folder
             )
