@@ -65,6 +65,8 @@ def create_callbacks() -> None:
     )
     op.create_index("ix_callbacks_received_at", "callbacks", ["received_at", "callback_id"])
     op.create_index("ix_callbacks_unapplied", "callbacks", ["retry_at"], **where("applied_at IS NULL"))
+    orphaned = where("verdict = 'orphaned'")
+    op.create_index("ix_callbacks_orphaned", "callbacks", ["received_at", "callback_id"], **orphaned)
 
 
 def create_clients() -> None:

@@ -6,7 +6,7 @@ from tests.flows.world import World, success
 from webhook_app.domain.errors import ErrorCode
 from webhook_app.domain.outcome import Later, NotSent, Refused, Running, Unconfirmed
 from webhook_app.flows import pausing
-from webhook_app.store.tables import ProviderState
+from webhook_app.store.tables import EventRow, ProviderState
 
 NO_KEY = Refused("Invalid API key", ErrorCode.PROVIDER_AUTH)
 NO_CREDIT = Refused("Insufficient credits.", ErrorCode.PROVIDER_QUOTA)
@@ -98,3 +98,5 @@ def test_a_probe_does_not_end_somebody_s_pause(world: World) -> None:
     world.send_claim(probe, Running("7", 3.0))
     assert world.pause() == "maintenance"
     assert world.send() == 0
+    reasons = [row.data["reason"] for row in world.rows(EventRow, EventRow.type == "provider.paused")]
+    assert sorted(reasons) == ["by_hand", "provider_auth"]

@@ -13,7 +13,7 @@ from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.ids import new_id, new_track_id
 from webhook_app.domain.outcome import CallbackReading, Failed, Later, Outcome, Running
 from webhook_app.flows.receive import keep_raw
-from webhook_app.flows.replay import Change, Picture, Replay, replay
+from webhook_app.flows.replay import Change, Picture, Replay, adopt, replay
 from webhook_app.store.tables import Attempt, Base, Callback, EventRow, Image, Job, ProviderState
 
 TABLES: tuple[type[Base], ...] = (Job, Attempt, Image, Callback, EventRow, ProviderState)
@@ -137,6 +137,10 @@ def test_a_callback_that_took_effect_when_it_came_has_no_other_one_now(world: Wo
     assert everything(world) == before
 
 
+def adopted(world: World) -> int:
+    return adopt(world.store, world.providers, limit=10, policy=world.policy, now=world.at)
+
+
 def test_an_orphan_is_applied_when_its_job_is_there(world: World) -> None:
     track_id = sent(world)
     attempt = dict(world.attempts(track_id)[0]._mapping)
@@ -145,10 +149,12 @@ def test_an_orphan_is_applied_when_its_job_is_there(world: World) -> None:
     assert world.hear(track_id, success()) is Verdict.ORPHANED
     callback_id = world.callbacks()[0].callback_id
     assert not again(world, callback_id).changed
+    assert adopted(world) == 0
     with world.store.writing() as connection:
         connection.execute(insert(Attempt).values(attempt))
-    assert again(world, callback_id).verdict == Change("orphaned", "applied")
-    assert world.job(track_id).status == "succeeded"
+    assert again(world, callback_id, dry_run=True).verdict == Change("orphaned", "applied")
+    assert (adopted(world), adopted(world)) == (1, 0)
+    assert (world.job(track_id).status, world.callbacks()[0].verdict) == ("succeeded", "applied")
 
 
 def test_an_orphan_without_its_job_stays_one(world: World) -> None:

@@ -16,7 +16,8 @@ from webhook_app.flows.ledger import Report
 from webhook_app.store import events, slots
 from webhook_app.store.engine import Store
 
-QUEUE_FULL = "queue_full"
+QUEUE_FULL, BY_HAND = "queue_full", "by_hand"
+OURS = frozenset({"provider", "worker"})
 REFUSALS = frozenset(code.value for code in PROVIDER_WIDE)
 RUNNING: dict[str, Any] = {
     "paused_at": None,
@@ -149,7 +150,8 @@ def _pause(
     values = {"paused_at": now, "paused_until": until, "paused_reason": reason, "paused_by": by}
     slots.write_state(connection, provider, values | {"refusals": refusals, "probe_track_id": None})
     if not told:
-        data = {"provider": provider, "reason": reason}
+        # The log holds no words of people.
+        data = {"provider": provider, "reason": reason if by in OURS else BY_HAND}
         events.append(connection, [Event(EventType.PROVIDER_PAUSED, by, now, data=data)])
 
 

@@ -83,6 +83,16 @@ def replay(
         return _replay(connection, row, judged, by=by, dry_run=dry_run, policy=policy, now=now)
 
 
+def adopt(store: Store, providers: Mapping[str, Provider], *, limit: int, policy: Policy, now: datetime) -> int:
+    """Apply orphans whose attempt is there by now, at most `limit`: after a restore from a backup a job is known again
+    once it is sent again. Returns how many."""
+    with store.reading() as connection:
+        found = callbacks.adoptable(connection, limit=limit)
+    for callback_id in found:
+        replay(store, callback_id, providers, by="worker", dry_run=False, policy=policy, now=now)
+    return len(found)
+
+
 def _readable(row: Row[Any] | None) -> Row[Any]:
     if row is None:
         raise NotFound("There is no such callback.")

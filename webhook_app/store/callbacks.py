@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, literal_column, select, update
 
 from webhook_app.store.bulk import AddMany, SaveMany, table_of
-from webhook_app.store.tables import Callback
+from webhook_app.store.tables import Attempt, Callback
 
 Key = tuple[str, int, str]
 CALLBACKS = table_of(Callback)
@@ -65,6 +65,15 @@ def settle(connection: Connection, settled: Sequence[dict[str, Any]]) -> None:
     """Write what became of callbacks: each dict has `track_id, attempt, sha256, verdict, problem, applied_at`. The
     first verdict stays (but see `settle_again`)."""
     SETTLE.execute(connection, settled)
+
+
+def adoptable(connection: Connection, *, limit: int) -> Sequence[str]:
+    """The ids of orphans whose attempt exists by now, oldest first."""
+    sent = (Attempt.track_id == Callback.track_id) & (Attempt.n == Callback.attempt)
+    # Not a parameter: the partial index must be seen to fit.
+    orphaned = Callback.verdict == literal_column("'orphaned'")
+    statement = select(Callback.callback_id).join(Attempt, sent).where(orphaned, Callback.body.is_not(None))
+    return connection.scalars(statement.order_by(Callback.received_at, Callback.callback_id).limit(limit)).all()
 
 
 def lock_unapplied(connection: Connection, callback_id: str) -> bool:

@@ -189,6 +189,7 @@ class Callback(Base):
         UniqueConstraint("track_id", "attempt", "sha256"),
         Index("ix_callbacks_received_at", "received_at", "callback_id"),
         partial("ix_callbacks_unapplied", "retry_at", where="applied_at IS NULL"),
+        partial("ix_callbacks_orphaned", "received_at", "callback_id", where="verdict = 'orphaned'"),
     )
 
     callback_id: Mapped[str] = mapped_column(String(40), primary_key=True)

@@ -12,6 +12,7 @@ from webhook_app import wiring
 from webhook_app.flows import archive, reconcile, seal, spool, submit
 from webhook_app.flows.archive import ImageClaim
 from webhook_app.flows.receive import apply_stored
+from webhook_app.flows.replay import adopt
 from webhook_app.wiring import MODELSLAB, Parts
 from webhook_app.worker.crew import Crew
 from webhook_app.worker.loop import Ticking
@@ -22,6 +23,7 @@ BATCH = 100
 POLLS_AT_ONCE = 5
 SWEEP_S = 1.0
 SPOOL_S = 5.0
+ADOPT_S = 30.0
 PRUNE_S = 60.0
 SEAL_REST_S = 0.02
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
@@ -56,6 +58,7 @@ class Ticks:
             Ticking("archive", self.archive, SWEEP_S / 2, rest_s=WOKEN_REST_S, wake=self.archive_wake),
             Ticking("seal", self.seal, SWEEP_S, rest_s=SEAL_REST_S, wake=self.seal_wake),
             Ticking("stored", self.stored, SWEEP_S),
+            Ticking("adopt", self.adopt, ADOPT_S),
             Ticking("expire", self.expire, SWEEP_S),
             Ticking("spool", self.drain, SPOOL_S),
             Ticking("prune", self.prune, PRUNE_S),
@@ -119,6 +122,10 @@ class Ticks:
 
     def stored(self) -> int:
         return apply_stored(self.parts.store, self.parts.providers, limit=BATCH, policy=self.policy, now=clock())
+
+    def adopt(self) -> int:
+        """Callbacks that came when their job was not in the database."""
+        return adopt(self.parts.store, self.parts.providers, limit=BATCH, policy=self.policy, now=clock())
 
     def expire(self) -> int:
         return reconcile.expire(self.parts.store, policy=self.policy, now=clock())
