@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, text, tuple_, update
 
 from webhook_app.domain.job import RESENDABLE, Evidence, Status
 from webhook_app.store.bulk import SaveMany, Statement, table_of
@@ -24,6 +24,7 @@ MOVABLE = [
     "polled_at",
 ]
 ATTEMPTS = table_of(Attempt)
+REPEATS = text("attempts.repeats_unconfirmed")  # As the partial index has it; SQLite would not see it in `= 1`.
 OF_JOBS = Statement(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_id)))
 SAVE = SaveMany(ATTEMPTS, key=["track_id", "n"], columns=MOVABLE)
 
@@ -119,13 +120,15 @@ def largest_eta(connection: Connection, *, since: datetime) -> float | None:
 
 def repeats_since(connection: Connection, since: datetime) -> int:
     """How many submits since then may be paid for twice: they repeat an unconfirmed one, and were not turned down."""
-    statement = select(func.count()).where(Attempt.repeats_unconfirmed, Attempt.sent_at > since)
+    statement = select(func.count()).select_from(Attempt).where(REPEATS, Attempt.sent_at > since)
     return int(connection.scalar(statement.where(Attempt.evidence.not_in(sorted(RESENDABLE)))) or 0)
 
 
 def repeats_to_come(connection: Connection) -> int:
     """How many unconfirmed submits wait in the queue to be repeated, those that were turned down before included."""
-    newest = (Job.track_id == Attempt.track_id) & (Job.attempt == Attempt.n)
-    turned_down = and_(Attempt.repeats_unconfirmed, Attempt.evidence.in_(sorted(RESENDABLE)))
-    statement = select(func.count()).select_from(Attempt).join(Job, newest).where(Job.status == Status.QUEUED)
-    return int(connection.scalar(statement.where(or_(Attempt.unconfirmed_at.is_not(None), turned_down))) or 0)
+    newest = (Job.track_id == Attempt.track_id, Job.attempt == Attempt.n, Job.status == Status.QUEUED)
+    # EXISTS, not a join: SQLite would look up an attempt for every queued job.
+    queued = select(func.count()).select_from(Attempt).where(exists().where(*newest))
+    turned_down = (REPEATS, Attempt.evidence.in_(sorted(RESENDABLE)), Attempt.unconfirmed_at.is_(None))
+    found = (queued.where(Attempt.unconfirmed_at.is_not(None)), queued.where(*turned_down))
+    return sum(int(connection.scalar(each) or 0) for each in found)

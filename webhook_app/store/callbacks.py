@@ -6,12 +6,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, literal_column, select, update
 
+from webhook_app.domain.advance import Verdict
 from webhook_app.store.bulk import AddMany, SaveMany, table_of
 from webhook_app.store.tables import Attempt, Callback
 
 Key = tuple[str, int, str]
 CALLBACKS = table_of(Callback)
 KEY = ("track_id", "attempt", "sha256")
+# Not a parameter: the partial index must be seen to fit.
+ORPHANED = Callback.verdict == literal_column(f"'{Verdict.ORPHANED}'")
 
 
 def _count_doubles(insert: Any) -> Any:
@@ -70,9 +73,7 @@ def settle(connection: Connection, settled: Sequence[dict[str, Any]]) -> None:
 def adoptable(connection: Connection, *, limit: int) -> Sequence[str]:
     """The ids of orphans whose attempt exists by now, oldest first."""
     sent = (Attempt.track_id == Callback.track_id) & (Attempt.n == Callback.attempt)
-    # Not a parameter: the partial index must be seen to fit.
-    orphaned = Callback.verdict == literal_column("'orphaned'")
-    statement = select(Callback.callback_id).join(Attempt, sent).where(orphaned, Callback.body.is_not(None))
+    statement = select(Callback.callback_id).join(Attempt, sent).where(ORPHANED, Callback.body.is_not(None))
     return connection.scalars(statement.order_by(Callback.received_at, Callback.callback_id).limit(limit)).all()
 
 

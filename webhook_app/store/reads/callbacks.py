@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select, tuple_
 
 from webhook_app.domain.advance import Verdict
+from webhook_app.store.callbacks import ORPHANED
 from webhook_app.store.tables import Callback
 from webhook_app.store.types import Instant
 
@@ -43,8 +44,9 @@ def callbacks(connection: Connection, wanted: CallbackFilter, *, limit: int) -> 
     if wanted.received_before is not None:
         statement = statement.where(Callback.received_at < wanted.received_before)
     if wanted.orphaned is not None:
-        orphan = Callback.verdict == Verdict.ORPHANED
-        statement = statement.where(orphan if wanted.orphaned else Callback.verdict.is_distinct_from(Verdict.ORPHANED))
+        statement = statement.where(
+            ORPHANED if wanted.orphaned else Callback.verdict.is_distinct_from(Verdict.ORPHANED)
+        )
     if wanted.after is not None:
         end = tuple_(*wanted.after, types=[Instant(), Callback.callback_id.type])
         statement = statement.where(tuple_(Callback.received_at, Callback.callback_id) < end)

@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select, text, union_all
+from sqlalchemy import Connection, case, func, select, union_all
 
 from webhook_app.domain.counting import Duration
 from webhook_app.domain.durations import percentile
 from webhook_app.domain.job import RESENDABLE
+from webhook_app.store.attempts import REPEATS
 from webhook_app.store.counters import DAY, EPOCH, EVER, HOUR, KEPT, MINUTE
 from webhook_app.store.reads.standing import is_of
 from webhook_app.store.tables import Attempt, CounterRow, Job
-
-REPEATS = text("attempts.repeats_unconfirmed")  # As the partial index has it; SQLite would not see it in `= 1`.
 
 
 @dataclass(slots=True)
