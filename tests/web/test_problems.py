@@ -7,6 +7,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.web.conftest import Api
+from tests.web.doors import drip
 from webhook_app.domain.errors import DatabaseUnavailable, ProblemError
 from webhook_app.domain.ids import new_track_id
 from webhook_app.store.engine import Store
@@ -51,6 +52,13 @@ def test_a_body_that_is_not_json_is_malformed(api: Api) -> None:
 def test_a_body_over_one_mebibyte_is_too_large(api: Api) -> None:
     body = b'{"reference": "' + b"x" * 2**20 + b'"}'
     problem(api.call("POST", "/v1/jobs", data=body, content_type="application/json"), 413, "too_large")
+
+
+def test_a_body_in_chunks_is_read_as_far_as_it_may_be_and_no_further(api: Api) -> None:
+    for body in (b'{"input": {"prompt": "x"}}' + b" " * 2**20, b"x" * 3 * 2**20):
+        chunked = {"wsgi.input": drip(body), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        response = api.call("POST", "/v1/jobs", content_type="application/json", environ_overrides=chunked)
+        problem(response, 413, "too_large")
 
 
 def test_a_wrong_field_is_named_by_pointer(api: Api) -> None:

@@ -8,11 +8,11 @@ from webhook_app.domain.errors import NotFound
 from webhook_app.domain.ids import new_id
 from webhook_app.web import api, callbacks, errors, health, images, metrics, openapi, pages
 from webhook_app.web.auth import Authenticator
+from webhook_app.web.reading import LARGEST_BODY
 from webhook_app.web.registry import Registry
 from webhook_app.wiring import Parts
 
 PAGES = (api, openapi, callbacks, images, health, metrics, pages)
-LARGEST_BODY = 1024 * 1024
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -6,20 +6,19 @@ from datetime import UTC, datetime
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from webhook_app.domain.errors import NotFound, TooLarge
+from webhook_app.domain.errors import NotFound
 from webhook_app.domain.ids import is_track_id
 from webhook_app.flows import spool
 from webhook_app.flows.receive import Arrival, keep_raw, receive, without_secrets
 from webhook_app.web.batcher import Batcher
+from webhook_app.web.reading import raw_body
 from webhook_app.web.registry import Registry
 from webhook_app.web.respond import json_response
 from webhook_app.web.spooling import drainer_of
 from webhook_app.web.waiting import wakeups_of
 from webhook_app.wiring import Parts, policy
 
-LARGEST_BODY = 1 << 20
 LONGEST_HEADER = 500
 # What tells who sent it, and when; the rest may hold somebody's credentials.
 KEPT_HEADERS = ("Content-Type", "Content-Length", "User-Agent", "Date", "X-Forwarded-For")
@@ -61,7 +60,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         if attempt is None or provider not in parts.providers or not is_track_id(track_id):
             refusals.add()
             raise NotFound("There is nothing at this address.")
-        body = without_secrets(_body(), parts.providers[provider])
+        body = without_secrets(raw_body("A callback may have 1 MiB."), parts.providers[provider])
         batcher.put(_arrival(provider, track_id, attempt, body))
         return json_response({"status": "ok"})
 
@@ -106,15 +105,3 @@ def _arrival(provider: str, track_id: str, attempt: int, body: bytes) -> Arrival
         remote_addr=request.remote_addr,
         received_at=datetime.now(UTC),
     )
-
-
-def _body() -> bytes:
-    """The raw body. A chunked one has no length to look at beforehand, so the reading itself is capped."""
-    request.max_content_length = LARGEST_BODY + 1
-    try:
-        body = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise TooLarge("A callback may have 1 MiB.") from None
-    if len(body) > LARGEST_BODY:
-        raise TooLarge("A callback may have 1 MiB.")
-    return body

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
-from webhook_app.domain.errors import InvalidField, MalformedJson, UnknownField, UnsupportedMediaType
+from webhook_app.domain.errors import InvalidField, MalformedJson, TooLarge, UnknownField, UnsupportedMediaType
 
+LARGEST_BODY = 1 << 20
 DEEPEST = 32
 LARGEST_INTEGER = 2**63 - 1
 PREFERS_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
@@ -23,16 +25,32 @@ def pointer(path: Sequence[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
+def raw_body(limit: str = "A body may have 1 MiB.") -> bytes:
+    """The body as it came. Raises `TooLarge`, which says the `limit`. One in chunks has no length to look at
+    beforehand, and werkzeug alone would cut it off without a word."""
+    request.max_content_length = LARGEST_BODY + 1
+    try:
+        body = request.get_data()
+    except RequestEntityTooLarge:
+        raise TooLarge(limit) from None
+    if len(body) > LARGEST_BODY:
+        raise TooLarge(limit)
+    return body
+
+
 def json_body() -> Any:
     """The request's JSON; refused where it is ambiguous (a member twice), not JSON (NaN), or cannot be stored."""
     if request.mimetype != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", request.mimetype):
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
-    return parse(request.get_data())
+    body = raw_body()
+    if len(body) < (request.content_length or 0):
+        raise MalformedJson("The body is shorter than its Content-Length says.")
+    return parse(body)
 
 
 def optional_json_body() -> Any:
     """The request's JSON, an empty object without any."""
-    return json_body() if request.get_data() else {}
+    return json_body() if raw_body() else {}
 
 
 def parse(raw: bytes) -> Any:
