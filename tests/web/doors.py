@@ -38,7 +38,7 @@ class Studio:
     def submit(self, submission: Submission) -> SubmitAnswer:
         raise AssertionError("the web process submits nothing")
 
-    def fetch(self, model: str, provider_job_id: str) -> PollAnswer:
+    def fetch(self, model: str, provider_job_id: str, track_id: str) -> PollAnswer:
         return Unread("not_asked")
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:

@@ -4,6 +4,7 @@ genuine ones with hostile bodies are on record and do no harm."""
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,14 +44,18 @@ HOSTILE = {
 }
 
 
-@pytest.fixture
-def track_id(api: Api) -> str:
-    """A job that is with the provider, with two pictures to come."""
-    made = api.submit(input={"samples": 2})
+def running(api: Api, *, samples: int) -> str:
+    """A job that is with the provider, with so many pictures to come."""
+    made = api.submit(input={"samples": samples})
     now = datetime.now(UTC)
     api.change_job(made, status="processing", attempt=1, spent=1, submitted_at=now, waiting_for="callback")
     api.add(Attempt, track_id=made, n=1, sent_at=now, evidence="running", provider_job_id="7")
     return made
+
+
+@pytest.fixture
+def track_id(api: Api) -> str:
+    return running(api, samples=2)
 
 
 def address(api: Api, track_id: str, attempt: int = 1) -> str:
@@ -119,6 +124,22 @@ def test_a_genuine_callback_again_and_again_after_the_end_only_counts(api: Api, 
     assert [row for table in (Job, Attempt, Image, EventRow) for row in rows(api, table, track_id)] == before
     (kept,) = rows(api, Callback, track_id)
     assert (kept.times_seen, kept.verdict) == (11, "applied")
+
+
+def test_ten_doubles_of_five_callbacks_fifty_at_once_are_five_ends(api: Api) -> None:
+    jobs = [running(api, samples=1) for _ in range(5)]
+    bodies = {job: {"status": "success", "id": 7, "track_id": job, "output": [f"{KNOWN}/{job}.png"]} for job in jobs}
+
+    def one(job: str) -> int:
+        return api.http.application.test_client().post(address(api, job), data=orjson.dumps(bodies[job])).status_code
+
+    with ThreadPoolExecutor(50) as pool:
+        assert set(pool.map(one, jobs * 10)) == {200}
+    for job in jobs:
+        assert [row.times_seen for row in rows(api, Callback, job)] == [10]
+        types = [event.type for event in rows(api, EventRow, job)]
+        assert (types.count("job.succeeded"), types.count("callback.received")) == (1, 1)
+        assert [image.sources for image in rows(api, Image, job)] == [[f"{KNOWN}/{job}.png"]]
 
 
 def test_tokens_are_too_long_to_guess() -> None:
