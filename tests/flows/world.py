@@ -68,7 +68,7 @@ class Script:
             self.during(submission)
         return self.answers.popleft() if self.answers else Running(f"p{len(self.submitted)}", 5.0)
 
-    def fetch(self, model: str, provider_job_id: str) -> PollAnswer:
+    def fetch(self, model: str, provider_job_id: str, track_id: str) -> PollAnswer:
         self.polled.append(provider_job_id)
         if self.during_fetch is not None:
             self.during_fetch()

@@ -53,7 +53,7 @@ def test_a_submit_is_one_post_with_the_key_in_its_body_and_a_connection_of_its_o
 
     with misbehaving(act) as server:
         assert client(server.port).submit(JOB) == Running("134932313", 3.0)
-        assert client(server.port).fetch("flux/text2img", "134932313") == Running("134932313", 3.0)
+        assert client(server.port).fetch("flux/text2img", "134932313", "t-1") == Running("134932313", 3.0)
     (head, body), (fetch_head, fetch_body) = server.received
     assert head.startswith(b"POST /api/v1/enterprise/flux/text2img HTTP/1.1\r\n")
     assert f"User-Agent: webhook-app/{__version__}".encode() in head
@@ -81,7 +81,7 @@ def test_an_impossible_address_was_provably_not_sent(base: str) -> None:
 def test_without_a_key_nothing_is_sent() -> None:
     nameless = ModelsLab("", "http://127.0.0.1:1")
     assert isinstance(nameless.submit(JOB), NotSent)
-    assert isinstance(nameless.fetch("flux/text2img", "1"), Unread)
+    assert isinstance(nameless.fetch("flux/text2img", "1", "t-1"), Unread)
     assert nameless.read_callback(b'{"status": "processing"}', None).outcome == Running()
 
 
@@ -199,7 +199,7 @@ def test_whatever_else_happens_is_unconfirmed_and_ends_in_time(act: Act) -> None
     began = time.monotonic()
     with misbehaving(act) as server:
         provider = client(server.port, total_timeout_s=0.8)
-        answers = [provider.submit(JOB), provider.fetch("flux/text2img", "1")]
+        answers = [provider.submit(JOB), provider.fetch("flux/text2img", "1", "t-1")]
     assert [type(answer) for answer in answers] == [Unconfirmed, Unread]
     assert KEY not in repr(answers)
     assert time.monotonic() - began < 10

@@ -10,6 +10,7 @@ from webhook_app.domain.outcome import CallbackReading, Finished, Later, PollAns
 from webhook_app.provider.modelslab.wire import read_callback, read_fetch, read_submit
 
 KEY = "CANARY-0123456789"
+OURS = "0192f3c4-5d6e-7f80-9a1b-2c3d4e5f6071"
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -55,19 +56,26 @@ def test_a_fetch_answer_tells_about_the_job_or_nothing(name: str, http_status: i
 @pytest.mark.parametrize("name", ["fetch_success.json", "fetch_success_proxy_links.json", "failed_with_int_id.json"])
 def test_a_fetch_answer_about_another_job_tells_nothing(name: str) -> None:
     named = read_fetch(200, body(name)).provider_job_id  # type: ignore[union-attr]
-    assert read_fetch(200, body(name), asked=named) == read_fetch(200, body(name))
-    assert read_fetch(200, body(name), asked="1") == Unread("the answer is about another job")
+    assert read_fetch(200, body(name), asked=(named, OURS)) == read_fetch(200, body(name))
+    assert read_fetch(200, body(name), asked=("1", OURS)) == Unread("the answer is about another job")
 
 
 @pytest.mark.parametrize("name", ["fetch_processing.json", "fetch_failed_message.json"])
 def test_a_fetch_answer_without_an_id_is_about_the_job_that_was_asked_for(name: str) -> None:
-    assert read_fetch(200, body(name), asked="1") == read_fetch(200, body(name))
+    assert read_fetch(200, body(name), asked=("1", OURS)) == read_fetch(200, body(name))
+
+
+@pytest.mark.parametrize("place", ['"track_id": %s', '"meta": {"track_id": %s}'])
+def test_a_fetch_answer_with_another_track_id_tells_nothing(place: str) -> None:
+    for named, another in ((f'"{OURS}"', False), (f'"{OURS.upper()}"', False), ('"order-7"', True), ("3422", True)):
+        answer = '{"status": "processing", "id": 12, %s}' % (place % named)
+        assert isinstance(read_fetch(200, answer.encode(), asked=("12", OURS)), Unread) is another
 
 
 def test_one_of_several_ids_is_enough() -> None:
     answer = b'{"status": "processing", "id": 12, "request_id": "ab-1", "meta": {"id": 13}}'
     for asked in ("12", "ab-1", "13"):
-        assert read_fetch(200, answer, asked=asked) == Running("12")
+        assert read_fetch(200, answer, asked=(asked, OURS)) == Running("12")
 
 
 def test_every_fixture_is_a_row_of_a_table() -> None:

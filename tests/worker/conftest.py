@@ -39,7 +39,7 @@ class ActedProvider:
         self.answer.wait(30)
         return Running(provider_job_id=str(len(self.submitted)), eta_s=60)
 
-    def fetch(self, model: str, provider_job_id: str) -> PollAnswer:
+    def fetch(self, model: str, provider_job_id: str, track_id: str) -> PollAnswer:
         return Unread("not asked")
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:

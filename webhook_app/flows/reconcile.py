@@ -42,7 +42,7 @@ def _poll_one(store: Store, provider: Provider, row: Row[Any], policy: Policy, c
             hold_for_evidence(connection, row.track_id, row.n, note=NO_ID, now=clock())
             attempts.stop_looking(connection, row.track_id, row.n)
         return
-    answer = provider.fetch(row.model, row.provider_job_id)
+    answer = provider.fetch(row.model, row.provider_job_id, row.track_id)
     now = clock()
     with store.writing() as connection:
         if not isinstance(answer, Unread):

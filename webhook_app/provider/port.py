@@ -31,8 +31,8 @@ class Provider(Protocol):
         """Ask for pictures, once, on a fresh connection with no retry; at most 75 s in all."""
         ...
 
-    def fetch(self, model: str, provider_job_id: str) -> PollAnswer:
-        """Ask how a job is. A fault of the call is `Unread`."""
+    def fetch(self, model: str, provider_job_id: str, track_id: str) -> PollAnswer:
+        """Ask how a job is. A fault of the call, and an answer about another job, is `Unread`."""
         ...
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:

@@ -73,7 +73,7 @@ class ModelsLab:
             case Answer():
                 return wire.read_submit(answer.http_status, answer.headers, answer.body, secret=self._key)
 
-    def fetch(self, model: str, provider_job_id: str) -> PollAnswer:
+    def fetch(self, model: str, provider_job_id: str, track_id: str) -> PollAnswer:
         """Ask how a job is. May be repeated at will."""
         if not self._key:
             return Unread("there is no API key")
@@ -82,7 +82,8 @@ class ModelsLab:
         answer = post(url, encode({"key": self._key}), road=self._road, total_timeout_s=timeout_s)
         if isinstance(answer, Fault):
             return Unread(answer.reason)
-        return wire.read_fetch(answer.http_status, answer.body, asked=provider_job_id, secret=self._key)
+        asked = (provider_job_id, track_id)
+        return wire.read_fetch(answer.http_status, answer.body, asked=asked, secret=self._key)
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:
         """Read what was posted to us."""

@@ -77,12 +77,14 @@ def provider_job_id(answer: Object) -> str | None:
     )
 
 
-def names_another(answer: Object, provider_job_id: str) -> bool:
-    """Whether the answer carries ids, and this one is not among them."""
+def names_another(answer: Object, job_id: str, our_track_id: str) -> bool:
+    """Whether the answer carries a track_id that is not ours, or ids of which none is this one."""
+    if (track_id(answer) or our_track_id).lower() != our_track_id:
+        return True
     meta = _meta(answer).get("id")
     ids = {identifier(answer.get("id")), identifier(answer.get("request_id")), identifier(meta)}
     ids = {*ids, _id_of_url(answer.get("fetch_result"))} - {None}
-    return bool(ids) and provider_job_id not in ids
+    return bool(ids) and job_id not in ids
 
 
 def _id_of_url(url: Any) -> str | None:

@@ -41,13 +41,14 @@ def read_submit(http_status: int, headers: Mapping[str, str], body: bytes, *, se
     return Unconfirmed(f"HTTP {http_status} with the unknown status {status!r}")
 
 
-def read_fetch(http_status: int, body: bytes, *, asked: str | None = None, secret: str = "") -> PollAnswer:
-    """The answer to a fetch of the id `asked`. `Unread` where it tells nothing about the job, or about another one."""
+def read_fetch(http_status: int, body: bytes, *, asked: tuple[str, str] | None = None, secret: str = "") -> PollAnswer:
+    """The answer to a fetch. `Unread` where it tells nothing about the job that was `asked` about (the provider's id,
+    our track_id), or names another."""
     answer = read_object(body, secret=secret)
     status = members.status_of(answer) if answer is not None else None
     if answer is None or status is None:
         return Unread(f"HTTP {http_status} without a status")
-    if asked is not None and members.names_another(answer, asked):
+    if asked is not None and members.names_another(answer, *asked):
         return Unread("the answer is about another job")
     good = _good_news(answer, status)
     if good is not None:
