@@ -67,7 +67,8 @@ def state(world: World, track_id: str) -> Any:
     assert ends.count("job.succeeded") == (job.status == "succeeded")
     assert len(ends) == len({job.status, job.previous_status} & {"succeeded", "failed"})
     attempts = [(row.evidence, row.error) for row in world.attempts(track_id)]
-    return job.status, job.error, job.spent, attempts
+    # How many attempts count is asked of unfinished jobs alone.
+    return job.status, job.error, None if job.completed_at else job.spent, attempts
 
 
 def run(fresh: Callable[[], AbstractContextManager[Store]], examples: int) -> None:
