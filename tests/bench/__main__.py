@@ -1,43 +1,63 @@
-"""`python -m tests.bench`: runs the benchmarks, prints a table with each target's verdict, and writes JSON."""
+"""`python -m tests.bench [NAME ...]`: measures, prints a table with each target's verdict, and writes JSON."""
 
 import argparse
 import json
-import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import callback_ingest
+from tests.bench import callback_ingest, feed, figures, status, submit, to_provider
+from tests.bench.figures import Figure
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+# Each measures on one kind of database, in a folder of its own: (kind, folder, rounds, requests).
+BENCHMARKS: dict[str, Callable[[str, Path, int, int], list[Figure]]] = {
+    "callback_ingest": callback_ingest.measure,
+    "feed": feed.measure,
+    "submit": submit.measure,
+    "status": status.measure,
+    "to_provider": to_provider.measure,
+}
 
 
 def main() -> None:
     """Measure and report; the exit code says nothing about speed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all when none is given")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--requests", type=int, default=2000, help="of one round with many clients")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
     parser.add_argument("--json", type=Path, help="write every figure there")
+    parser.add_argument("--markdown", action="store_true", help="print the README's table at the end")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     asked = parser.parse_args()
-    rows = []
-    print("callback ingest: CPU per request over a no-op (min / median / max of the rounds)")
-    for kind in asked.database or ["sqlite", "postgresql"]:
-        for row in callback_ingest.measure(kind, rounds=asked.rounds, requests=asked.requests):
-            rows.append(row)
-            print(_line(row))
-            sys.stdout.flush()
+    if unknown := set(asked.names) - set(BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    if asked.readme and (asked.names or asked.database):
+        parser.error("--readme wants the figures of a whole run")
+    found = measure(asked.names or list(BENCHMARKS), asked.database or ["sqlite", "postgresql"], asked)
     if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=1))
+        asked.json.write_text(json.dumps([each.as_json() for each in found], indent=1))
+    if asked.markdown:
+        print(figures.markdown(found))
+    if asked.readme:
+        figures.rewrite(README, found)
 
 
-def _line(row: dict[str, object]) -> str:
-    def spread(name: str) -> str:
-        least, median, most = row[name]  # type: ignore[misc]  # A triple by construction.
-        return f"{least:.2f} / {median:.2f} / {most:.2f}"
-
-    limit = row["limit"]
-    verdict = "no limit" if limit is None else "ok" if row["ratio"][1] <= limit else "TOO SLOW"  # type: ignore[index]
-    return (
-        f"{row['database']:>10} {row['clients']:>3} clients  ratio {spread('ratio')} (limit {limit}: {verdict})  "
-        f"per second {spread('per_s')}  p50 ms {spread('p50_ms')}  p99 ms {spread('p99_ms')}  lag s {spread('lag_s')}"
-    )
+def measure(names: list[str], kinds: list[str], asked: argparse.Namespace) -> list[Figure]:
+    """Run the benchmarks one after another, and print each figure as it is known."""
+    found: list[Figure] = []
+    for name in names:
+        for kind in kinds:
+            started = time.monotonic()
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                fresh = BENCHMARKS[name](kind, Path(folder), asked.rounds, asked.requests)
+            print(f"-- {name}, {kind}: {time.monotonic() - started:.0f} s", flush=True)
+            for figure in fresh:
+                print(figures.line(figure), flush=True)
+            found += fresh
+    return found
 
 
 if __name__ == "__main__":

@@ -1,97 +1,85 @@
-"""Callback ingest with everything on, over a no-op under the same server: CPU per request at 1, 8 and 32 clients.
+"""Callback ingest with everything on, over a no-op under the same server, and over its ceiling, pgbench.
 
 "Everything" is token, raw row, apply, pictures, events, and the sealing until its lag is 0. On PostgreSQL the
 database's own CPU counts as ours.
 """
 
-import json
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tests.bench import fixtures, servers
+from tests.bench import fixtures, pgbench, servers, sides
+from tests.bench.figures import Figure
+from tests.bench.requests import Requests
+from tests.bench.sides import Side
 from tests.databases import fresh_database
 from webhook_app.domain.tokens import Tokens
 from webhook_app.store.engine import Store
 
 LIMITS = {("postgresql", 1): 8.0, ("postgresql", 32): 4.0, ("sqlite", 1): 3.0, ("sqlite", 8): 3.0, ("sqlite", 32): 3.0}
-WARM_UP = 200
+CLIENTS = (1, 8, 32)
+Round = tuple[Side, Side]  # The no-op's and ours.
 
 
-def load(server: servers.Server, paths: list[str], bodies: list[str], clients: int) -> dict[str, Any]:
-    """Send the requests from another process; adds the server's CPU per request in microseconds."""
-    before = server.cpu_s()
-    asked = {"url": server.url, "paths": paths, "bodies": bodies, "clients": clients}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.load"], input=json.dumps(asked), capture_output=True, text=True, check=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    if set(result["statuses"]) != {"200"}:
-        raise SystemExit(f"not every request was answered 200: {result['statuses']}")
-    result["cpu_us"] = lambda: {
-        name: (used - before.get(name, 0.0)) * 1e6 / len(paths) for name, used in server.cpu_s().items()
-    }
-    result["per_s"] = len(paths) / result["wall_s"]
-    return result
-
-
-def wait_until_sealed(store: Store) -> float:
-    """Seconds until the log has no event without its number."""
-    started = time.perf_counter()
-    while fixtures.unsealed(store):
-        time.sleep(0.02)
-    return time.perf_counter() - started
-
-
-def one_round(kind: str, clients: int, requests: int, folder: Path) -> dict[str, float]:
-    """One measurement of each side, the no-op first, on a fresh database."""
+def callbacks(ids: Sequence[str]) -> Requests:
+    """A callback for each job, with a body of its own."""
     tokens = Tokens((servers.SECRET,))
+    paths = [fixtures.path_for(tokens, track_id) for track_id in ids]
+    return Requests("POST", paths, [fixtures.callback_for(track_id, n) for n, track_id in enumerate(ids)])
+
+
+def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]:
+    """Ratios at 1, 8 and 32 clients, latency, and the ceiling, all in the same rounds."""
+    counts = {clients: requests // 4 if clients == 1 else requests for clients in CLIENTS}
+    found: dict[int, list[Round]] = {clients: [] for clients in CLIENTS}
+    ceilings: list[float] = []
     with fresh_database(kind, folder) as url:
         store = Store(url)
-        ids = fixtures.make_jobs(store, WARM_UP + requests)
-        paths = [fixtures.path_for(tokens, track_id) for track_id in ids]
-        bodies = [fixtures.callback_for(track_id, n) for n, track_id in enumerate(ids)]
         with servers.noop(kind, folder) as nothing, servers.ours(url, folder) as ours:
-            load(nothing, paths[:WARM_UP], bodies[:WARM_UP], 4)
-            load(ours, paths[:WARM_UP], bodies[:WARM_UP], 4)
-            wait_until_sealed(store)
-            floor = load(nothing, paths[WARM_UP:], bodies[WARM_UP:], clients)
-            floor_us = sum(floor["cpu_us"]().values())
-            real = load(ours, paths[WARM_UP:], bodies[WARM_UP:], clients)
-            lag = wait_until_sealed(store)
-            real_us = real["cpu_us"]()
-        fixtures.check(store, ids)
+            warm_up(store, nothing, ours)
+            for _ in range(rounds):
+                for clients, count in counts.items():
+                    found[clients].append(_round(store, nothing, ours, count, clients))
+                if kind == "postgresql" and (ceiling := pgbench.per_s(url)) is not None:
+                    ceilings.append(ceiling)
         store.dispose()
-    return {
-        "ratio": sum(real_us.values()) / floor_us,
-        **{f"{name}_us": used for name, used in real_us.items()},
-        "noop_us": floor_us,
-        "per_s": real["per_s"],
-        "p50_ms": real["p50"],
-        "p99_ms": real["p99"],
-        "lag_s": lag,
-        "load_cpu_s": float(real["cpu_s"]),
-    }
+    return _figures(kind, found, ceilings)
 
 
-def measure(kind: str, *, rounds: int, requests: int) -> list[dict[str, Any]]:
-    """Min, median and max of every figure over the rounds, for each number of clients."""
-    rows = []
-    for clients in (1, 8, 32):
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            results = []
-            for number in range(rounds):
-                place = Path(folder) / str(number)
-                place.mkdir()
-                results.append(one_round(kind, clients, requests // (4 if clients == 1 else 1), place))
-        spread = {
-            name: (min(values), statistics.median(values), max(values))
-            for name in results[0]
-            for values in [[result[name] for result in results]]
-        }
-        rows.append({"database": kind, "clients": clients, "limit": LIMITS.get((kind, clients)), **spread})
-    return rows
+def warm_up(store: Store, nothing: servers.Server, ours: servers.Server) -> None:
+    """Imports, connections, prepared statements: paid once, and not what is measured."""
+    first = callbacks(fixtures.make_jobs(store, sides.WARM_UP))
+    sides.send(nothing, first, 4)
+    sides.send(ours, first, 4, store=store)
+
+
+def _round(store: Store, nothing: servers.Server, ours: servers.Server, count: int, clients: int) -> Round:
+    ids = fixtures.make_jobs(store, count)
+    asked = callbacks(ids)
+    both = sides.send(nothing, asked, clients), sides.send(ours, asked, clients, store=store)
+    fixtures.check_callbacks(store, ids)
+    return both
+
+
+def _figures(kind: str, found: dict[int, list[Round]], ceilings: list[float]) -> list[Figure]:
+    figures = []
+    for clients, done in found.items():
+        many = "1 client" if clients == 1 else f"{clients} clients"
+        ratios = [real.cpu_us / floor.cpu_us for floor, real in done]
+        figures.append(Figure(f"callback, CPU over a no-op, {many}", kind, ratios, limit=LIMITS.get((kind, clients))))
+    most = [real for _, real in found[32]]
+    floors = [floor for floor, _ in found[32]]
+    figures += [
+        Figure("callbacks, 32 clients", kind, [real.per_s for real in most], "/s"),
+        Figure("callbacks, wall time per request over the no-op, 32 clients", kind, _over(floors, most)),
+        Figure("callback, median latency, 32 clients", kind, [real.p50_ms for real in most], "ms"),
+        Figure("callback, p99 over p50, 32 clients", kind, [real.p99_ms / real.p50_ms for real in most], limit=5.0),
+        Figure("callback, CPU of the load generator, 32 clients", kind, [real.load_us for real in most], "µs"),
+    ]
+    if ceilings:
+        part = [real.per_s / ceiling for real, ceiling in zip(most, ceilings, strict=True)]
+        figures.append(Figure("callbacks over pgbench's transactions", kind, part, limit=0.3, at_least=True))
+    return figures
+
+
+def _over(floors: list[Side], reals: list[Side]) -> list[float]:
+    return [floor.per_s / real.per_s for floor, real in zip(floors, reals, strict=True)]

@@ -1,4 +1,4 @@
-"""Jobs that wait for their callbacks, and the callbacks that they wait for."""
+"""What a measurement needs in the database, what it sends, and the check afterwards that nothing was lost."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -6,8 +6,11 @@ from typing import Any
 
 from sqlalchemy import func, insert, select
 
+from tests.bench.requests import Requests
 from webhook_app.domain.ids import new_id, new_track_id
+from webhook_app.domain.job import Scope
 from webhook_app.domain.tokens import Tokens
+from webhook_app.flows.keys import create_key
 from webhook_app.store.engine import Store
 from webhook_app.store.keys import ensure_client
 from webhook_app.store.tables import Attempt, Callback, EventRow, Image, Job
@@ -89,10 +92,45 @@ def unsealed(store: Store) -> int:
         return int(connection.scalar(select(func.count()).where(EventRow.seq.is_(None))) or 0)
 
 
-def check(store: Store, ids: list[str]) -> None:
-    """Every job moved exactly once, and every callback is on record."""
+def check_callbacks(store: Store, ids: list[str]) -> None:
+    """Every one of these jobs moved exactly once, and every callback is on record."""
+    first, last = min(ids), max(ids)  # Track ids follow time: no other job's lies between.
     with store.reading() as connection:
-        moved = connection.scalar(select(func.count()).where(Job.status == "succeeded", Job.version == 2))
-        kept = connection.scalar(select(func.count()).where(Callback.verdict == "applied", Callback.times_seen == 1))
-    if (moved, kept) != (len(ids), len(ids)):
-        raise SystemExit(f"the benchmark lost something: {len(ids)} callbacks, {kept} on record, {moved} jobs moved")
+        moved = select(func.count()).where(Job.track_id.between(first, last), Job.status == "succeeded")
+        kept = select(func.count()).where(Callback.track_id.between(first, last), Callback.verdict == "applied")
+        jobs = connection.scalar(moved.where(Job.version == 2))
+        callbacks = connection.scalar(kept.where(Callback.times_seen == 1))
+    if (jobs, callbacks) != (len(ids), len(ids)):
+        raise SystemExit(f"something was lost: {len(ids)} callbacks, {callbacks} on record, {jobs} jobs moved")
+
+
+def make_key(store: Store) -> str:
+    """An API key that may submit and read its own jobs; the jobs of `make_jobs` are among them."""
+    scopes = [Scope.SUBMIT, Scope.READ]
+    return create_key(store, client="bench", name="bench", scopes=scopes, now=datetime.now(UTC))[1]
+
+
+def submits(key: str, count: int, reference: str) -> Requests:
+    """As many different jobs, with this reference."""
+    bodies = [
+        json.dumps(
+            {
+                "input": {"prompt": f"a lighthouse at dawn, number {n}", "width": 768, "height": 1024, "seed": n},
+                "reference": reference,
+                "metadata": {"campaign": "spring"},
+                "tags": ["bench"],
+            }
+        )
+        for n in range(count)
+    ]
+    return Requests("POST", ["/v1/jobs"] * count, bodies, {"Authorization": f"Bearer {key}"}, answer=202)
+
+
+def check_submits(store: Store, reference: str, count: int) -> None:
+    """Every answered submit is on record, queued, with its one event."""
+    with store.reading() as connection:
+        queued = connection.scalar(select(func.count()).where(Job.reference == reference, Job.status == "queued"))
+        of_these = select(func.count()).join_from(EventRow, Job, EventRow.track_id == Job.track_id)
+        told = connection.scalar(of_these.where(Job.reference == reference, EventRow.type == "job.queued"))
+    if (queued, told) != (count, count):
+        raise SystemExit(f"something was lost: {count} submits, {queued} on record, {told} events")

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -40,10 +40,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(300):
         if process.poll() is not None:
-            raise SystemExit(f"the server behind {url} ended with {process.returncode}")
+            raise SystemExit(f"the server behind {url} ended with {process.returncode}:\n{log.read_text()}")
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
             return
         time.sleep(0.1)
@@ -81,17 +81,33 @@ def environment(database_url: str, folder: Path, port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def ours(database_url: str, folder: Path) -> Iterator[Server]:
-    """Our web process and the sealer, on a database that has its schema."""
+def web(database_url: str, folder: Path, more: dict[str, str] | None = None) -> Iterator[Server]:
+    """Our web process, on a database that has its schema; `more` goes into its environment."""
     port = free_port()
-    env = environment(database_url, folder, port)
-    web = [sys.executable, "-m", "webhook_app", "web"]
-    sealer = [sys.executable, "-m", "tests.bench.sealer"]
-    with _running(web, env, folder / "web.log") as a, _running(sealer, env, folder / "sealer.log") as b:
-        _wait_for(f"http://127.0.0.1:{port}/healthz", a)
+    env = environment(database_url, folder, port) | (more or {})
+    with _running([sys.executable, "-m", "webhook_app", "web"], env, folder / "web.log") as process:
+        _wait_for(f"http://127.0.0.1:{port}/healthz", process, folder / "web.log")
         parsed = make_url(database_url)
         name = None if parsed.get_backend_name() == "sqlite" else parsed.database
-        yield Server(f"http://127.0.0.1:{port}", {"app": a.pid, "worker": b.pid}, name)
+        yield Server(f"http://127.0.0.1:{port}", {"app": process.pid}, name)
+
+
+@contextlib.contextmanager
+def worker(database_url: str, folder: Path, more: dict[str, str] | None = None) -> Iterator[None]:
+    """A real worker. Without `more` that names a provider it has no key, and submits nothing."""
+    env = environment(database_url, folder, free_port())
+    env |= more if more else {"MODELSLAB_API_KEY": ""}
+    with _running([sys.executable, "-m", "webhook_app", "worker"], env, folder / "worker.log"):
+        yield
+
+
+@contextlib.contextmanager
+def ours(database_url: str, folder: Path) -> Iterator[Server]:
+    """Our web process and the sealer."""
+    env = environment(database_url, folder, free_port())
+    sealer = [sys.executable, "-m", "tests.bench.sealer"]
+    with web(database_url, folder) as server, _running(sealer, env, folder / "sealer.log") as sealing:
+        yield replace(server, roots=server.roots | {"worker": sealing.pid})
 
 
 @contextlib.contextmanager
@@ -103,5 +119,5 @@ def noop(kind: str, folder: Path) -> Iterator[Server]:
     threads = ["-k", "gthread", "--threads", "64"]
     command += threads if kind == "sqlite" else ["-k", "gevent", "--worker-connections", "4096"]
     with _running(command, dict(os.environ), folder / "noop.log") as process:
-        _wait_for(f"http://127.0.0.1:{port}/healthz", process)
+        _wait_for(f"http://127.0.0.1:{port}/healthz", process, folder / "noop.log")
         yield Server(f"http://127.0.0.1:{port}", {"app": process.pid})

@@ -1,0 +1,64 @@
+"""The log: from the commit of a change to its numbered event, and the sealer's rate over that of the callbacks."""
+
+import statistics
+import time
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from tests.bench import callback_ingest, fixtures, servers, sides
+from tests.bench.figures import Figure
+from tests.databases import fresh_database
+from webhook_app.flows.seal import seal
+from webhook_app.store.engine import Store
+from webhook_app.store.tables import EventRow
+
+SAMPLES = 100
+CLIENTS = 32
+
+
+def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]:
+    """The wait for the number is measured with a real worker, which the commit wakes; the rate without one."""
+    waits: list[float] = []
+    rates: list[float] = []
+    with fresh_database(kind, folder) as url:
+        store = Store(url)
+        key = fixtures.make_key(store)
+        for number in range(rounds):
+            with servers.web(url, folder) as server, servers.worker(url, folder):
+                waits.append(_p99_ms(store, server, key, f"round-{number}"))
+            with servers.web(url, folder) as server:
+                rates.append(_rate(store, server, requests))
+        store.dispose()
+    return [
+        Figure("from a commit to its numbered event, p99, one change at a time", kind, waits, "ms", limit=100.0),
+        Figure("sealer's rate over the rate of the callbacks, 32 clients", kind, rates, limit=2.0, at_least=True),
+    ]
+
+
+def _p99_ms(store: Store, server: servers.Server, key: str, name: str) -> float:
+    asked = fixtures.submits(key, SAMPLES + 5, name)
+    waits = []
+    for n in range(SAMPLES + 5):
+        sides.drive_one(server.url, asked.part(n, n + 1))
+        answered = time.perf_counter()
+        while fixtures.unsealed(store):
+            time.sleep(0.001)
+        waits.append((time.perf_counter() - answered) * 1000)
+    # The first ones wait for the worker to start.
+    return statistics.quantiles(waits[5:], n=100)[98]
+
+
+def _rate(store: Store, server: servers.Server, requests: int) -> float:
+    """Events per second of one sealer, over those that the callbacks make. What they left is sealed, nothing else."""
+    ids = fixtures.make_jobs(store, requests)
+    done = sides.send(server, callback_ingest.callbacks(ids), CLIENTS)
+    waiting = fixtures.unsealed(store)
+    started = time.perf_counter()
+    while seal(store):
+        pass
+    sealed_per_s = waiting / (time.perf_counter() - started)
+    with store.reading() as connection:
+        if connection.scalar(select(func.max(EventRow.seq))) != connection.scalar(select(func.count(EventRow.seq))):
+            raise SystemExit("the log's numbers have gaps")
+    return sealed_per_s / (done.per_s * waiting / requests)
