@@ -92,6 +92,13 @@ def test_a_job_on_hold_is_resolved_by_an_admin(verb: Verb, served: Served):
     assert verb("jobs", "resolve", again, "perhaps", *admin).exit_code == 2
 
 
+def test_a_job_is_canceled_and_one_that_ended_is_not(verb: Verb, served: Served):
+    track_id = served.api.submit()
+    assert "status: canceled" in verb("jobs", "cancel", track_id).stdout
+    assert verb("jobs", "cancel", track_id).exit_code == 0
+    assert verb("jobs", "cancel", ended(served, status="failed")).exit_code == 5
+
+
 def test_errors_end_with_the_promised_codes(verb: Verb, run: Run, served: Served):
     assert verb("jobs", "get", new_track_id()).exit_code == 3
     assert verb("submit", "x", "--width", "7").exit_code == 2

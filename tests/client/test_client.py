@@ -69,6 +69,11 @@ def test_an_unconfirmed_submit_is_decided_upon(served: Served, client: Client) -
     assert (refused.value.status, refused.value.code) == (409, "job_already_ended")
 
 
+def test_a_job_is_canceled(served: Served, client: Client) -> None:
+    track_id = served.api.submit()
+    assert client.cancel(track_id)["status"] == client.cancel(track_id)["status"] == "canceled"
+
+
 def test_a_refusal_carries_all_that_the_server_said(served: Served, client: Client) -> None:
     with pytest.raises(ApiError) as refused:
         client.get(new_track_id())

@@ -1,5 +1,6 @@
 """Random histories of a few jobs through the real flows, and what must hold after each step."""
 
+import contextlib
 import shutil
 import tempfile
 from collections import Counter
@@ -15,9 +16,10 @@ from sqlalchemy import Row
 
 from tests import databases
 from tests.flows.world import World, success
-from webhook_app.domain.errors import ErrorCode
+from webhook_app.domain.errors import ErrorCode, JobAlreadyEnded
 from webhook_app.domain.job import RESENDABLE, TERMINAL, Evidence, OnUnconfirmed
 from webhook_app.domain.outcome import Failed, Later, NotSent, Refused, Running, Unconfirmed, Unread
+from webhook_app.flows.cancel import cancel
 from webhook_app.flows.receive import Arrival
 from webhook_app.flows.seal import seal
 from webhook_app.flows.submit import give_back, renew
@@ -46,7 +48,7 @@ ANSWERS = REPORTS | st.sampled_from(
         Running("8", 1.0),
     ]
 )
-TOLD = {"succeeded": "job.succeeded", "failed": "job.failed", "timed_out": "job.timed_out"}
+TOLD = {status: f"job.{status}" for status in ("succeeded", "failed", "canceled", "timed_out")}
 
 
 class Death(BaseException):
@@ -138,6 +140,12 @@ class Histories(RuleBasedStateMachine):
         renew(self.world.store, owner="w1", now=self.world.at)
         self.world.expire()
 
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        with contextlib.suppress(JobAlreadyEnded):
+            cancel(self.world.store, self.some_job(data), by="key:k", now=self.world.at)
+
     @rule()
     def seal(self) -> None:
         seal(self.world.store)
@@ -169,7 +177,7 @@ class Histories(RuleBasedStateMachine):
         assert (job.completed_at is not None) == (job.status in TERMINAL)
         assert [row.n for row in attempts] == list(range(1, job.attempt + 1))
         evidence = [Evidence(row.evidence) for row in attempts]
-        assert (job.status == "succeeded") == (Evidence.SUCCESS in evidence)
+        assert (job.status == "succeeded") == (Evidence.SUCCESS in evidence and job.status != "canceled")
         assert job.track_id not in self.succeeded or job.status == "succeeded"
         if job.status == "succeeded":
             self.succeeded.add(job.track_id)

@@ -88,7 +88,7 @@ def _end_of(job: "Job") -> str:
 
 @click.group()
 def jobs() -> None:
-    """List, show and resolve jobs."""
+    """List, show, resolve and cancel jobs."""
 
 
 @jobs.command("list")
@@ -130,6 +130,15 @@ def get(client: "Client", track_id: str, output: str) -> None:
 def resolve(client: "Client", track_id: str, decision: Any, output: str) -> None:
     """Decide about a job whose submit nobody confirmed: send it again, or let it fail."""
     _emit_job(client.resolve(track_id, decision), output)
+
+
+@jobs.command()
+@click.argument("track_id")
+@output_option
+@talks_to_a_server
+def cancel(client: "Client", track_id: str, output: str) -> None:
+    """Stop waiting for a job. Ends with 5 when it has ended otherwise."""
+    _emit_job(client.cancel(track_id), output)
 
 
 def _emit_job(job: "Job", output: str) -> None:

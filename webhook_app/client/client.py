@@ -1,4 +1,4 @@
-"""A server's jobs: submitted, looked at, waited for, listed, and decided upon."""
+"""A server's jobs: submitted, looked at, waited for, listed, decided upon and stopped."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -79,6 +79,12 @@ class Client:
         """Decide about a job whose submit nobody confirmed: send it again, or let it fail. For admins."""
         job: Job
         job, _ = self._calls.json("POST", f"{_path(track_id)}/resolve", body={"decision": decision})
+        return job
+
+    def cancel(self, track_id: str) -> Job:
+        """Stop waiting for a job; may be repeated."""
+        job: Job
+        job, _ = self._calls.json("POST", f"{_path(track_id)}/cancel")
         return job
 
     def _get(self, track_id: str, wait_s: float, until: Until) -> tuple[Job, float]:

@@ -21,6 +21,8 @@ from webhook_app.flows.policy import Policy
 
 # Given a report's place in the batch, its verdict and the job's client: the event that tells of it, None for none.
 Announce = Callable[[int, Verdict, str | None], Event | None]
+# The provider has nothing of such an attempt in hand any more.
+ENDED = frozenset(Evidence) - {Evidence.NONE, Evidence.RUNNING}
 
 
 def apply(
@@ -70,6 +72,8 @@ def _apply_one(ledger: Ledger, report: Report, policy: Policy, now: datetime) ->
     move = decide(job, attempt, report.outcome, policy)
     _record_evidence(ledger, attempt, report, move, now)
     if move.verdict is Verdict.CANCELED:
+        if attempt["n"] == job["attempt"] and attempt["evidence"] in ENDED:
+            ledger.released.add(report.track_id)
         return move.verdict
     changed = consequences.of_move(ledger, job, attempt, report, move, policy=policy, now=now)
     if changed:

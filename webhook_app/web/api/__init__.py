@@ -2,12 +2,24 @@
 
 from flask import Flask
 
-from webhook_app.web.api import callbacks, history, images, keys, listing, providers, resolve, stats, status, submit
+from webhook_app.web.api import (
+    callbacks,
+    cancel,
+    history,
+    images,
+    keys,
+    listing,
+    providers,
+    resolve,
+    stats,
+    status,
+    submit,
+)
 from webhook_app.web.registry import Registry
 from webhook_app.wiring import Parts
 
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """All of them."""
-    for page in (submit, status, resolve, listing, history, callbacks, images, keys, providers, stats):
+    for page in (submit, status, cancel, resolve, listing, history, callbacks, images, keys, providers, stats):
         page.register(app, parts, registry)
