@@ -3,6 +3,7 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 
@@ -97,10 +98,40 @@ class StorageContract:
         assert storage.size(KEY) is None
         assert storage.put_if_absent(KEY, _file(tmp_path, b"y"), "image/png") is True
 
+    def test_objects_are_listed_by_key_in_slices_with_size_and_time(self, storage: Storage, tmp_path: Path) -> None:
+        # "a.b" stands before "a/b", though "a" stands before "a.b".
+        keys = ["blobs/a-b/x", "blobs/a.b", "blobs/a/b", "blobs/a/c", "blobs/a/c0/d", "blobs/a0/b", "blobs/b"]
+        for number, key in enumerate(reversed(keys)):
+            storage.put_if_absent(key, _file(tmp_path, b"x" * number), "image/png")
+        for key in ("blobsx/a", "other/a"):
+            storage.put_if_absent(key, _file(tmp_path, b"x"), "image/png")
+        now = datetime.now(UTC)
+        found = storage.objects("blobs")
+        assert [(entry.key, entry.size) for entry in found] == [(key, 6 - n) for n, key in enumerate(keys)]
+        assert all(abs(entry.modified_at - now) < timedelta(minutes=5) for entry in found)
+        for limit in (1, 2, 3):
+            sliced, after = [], None
+            while page := storage.objects("blobs", after=after, limit=limit):
+                assert len(page) <= limit
+                sliced += [entry.key for entry in page]
+                after = page[-1].key
+            assert sliced == keys
+        assert [entry.key for entry in storage.objects("blobs", after="blobs/a/bb")] == keys[3:]
+        assert [entry.key for entry in storage.objects("blobs/a")] == keys[2:5]
+
+    def test_where_nothing_was_put_nothing_is_listed(self, storage: Storage) -> None:
+        assert list(storage.objects("blobs")) == []
+        assert storage.sweep(datetime.now(UTC)) == 0
+
+    def test_a_sweep_takes_no_object(self, storage: Storage, tmp_path: Path) -> None:
+        storage.put_if_absent(KEY, _file(tmp_path, b"x"), "image/png")
+        assert storage.sweep(datetime.now(UTC) + timedelta(hours=1)) == 0
+        assert storage.size(KEY) == 1
+
     @pytest.mark.parametrize("key", REFUSED_KEYS)
     def test_a_key_that_could_lead_outside_is_refused(self, storage: Storage, tmp_path: Path, key: str) -> None:
         source = _file(tmp_path, b"x")
-        for act in (storage.size, storage.read, storage.delete):
+        for act in (storage.size, storage.read, storage.delete, storage.objects):
             with pytest.raises(StorageError):
                 act(key)
         with pytest.raises(StorageError):

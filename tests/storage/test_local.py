@@ -3,13 +3,14 @@
 import errno
 import os
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.storage.contract import KEY, StorageContract
-from webhook_app.domain.errors import StorageError
+from webhook_app.domain.errors import NotAnObject, StorageError
 from webhook_app.storage.local import LocalStorage
 
 
@@ -68,9 +69,9 @@ def test_a_symbolic_link_in_an_objects_place_is_refused(
     (root / KEY).parent.mkdir(parents=True)
     (root / KEY).symlink_to(secret)
     for act in (storage.read, storage.size):
-        with pytest.raises(StorageError):
+        with pytest.raises(NotAnObject):
             act(KEY)
-    with pytest.raises(StorageError):
+    with pytest.raises(NotAnObject):
         storage.put_if_absent(KEY, source, "image/png")
     storage.delete(KEY)
     assert secret.read_bytes() == b"secret"
@@ -130,3 +131,32 @@ def test_a_chunk_is_no_larger_than_64_kib(storage: LocalStorage, source: Path) -
     source.write_bytes(b"x" * 200_000)
     storage.put_if_absent(KEY, source, "image/png")
     assert max(map(len, storage.read(KEY))) == 64 * 1024
+
+
+def test_what_no_key_names_is_not_listed_and_no_link_is_followed(
+    storage: LocalStorage, root: Path, source: Path, tmp_path: Path
+) -> None:
+    storage.put_if_absent(KEY, source, "image/png")
+    folder = (root / KEY).parent
+    (folder / ".tmp-0123").write_bytes(b"half")
+    (folder / ".hidden").write_bytes(b"x")
+    (folder / "back\\slash").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff")).write_bytes(b"x")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    assert [entry.key for entry in storage.objects("blobs")] == [KEY, "blobs/ab/cd/link"]
+
+
+def test_a_sweep_takes_old_temporary_files_alone(storage: LocalStorage, root: Path, source: Path) -> None:
+    storage.put_if_absent(KEY, source, "image/png")
+    folder, now = (root / KEY).parent, datetime.now(UTC)
+    for name, age in ((".tmp-old", 25), (".tmp-new", 1), (".hidden", 25)):
+        (folder / name).write_bytes(b"half")
+        at = (now - timedelta(hours=age)).timestamp()
+        os.utime(folder / name, (at, at))
+    before = now - timedelta(hours=24)
+    assert storage.sweep(before, dry_run=True) == 1
+    assert (folder / ".tmp-old").exists()
+    assert storage.sweep(before) == 1
+    assert sorted(path.name for path in folder.iterdir()) == [".hidden", ".tmp-new", "abcdef"]

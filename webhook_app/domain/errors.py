@@ -162,3 +162,7 @@ class NotAPicture(FetchError):
 
 class StorageError(Exception):
     """The archive could not read or write; nothing half-written is visible."""
+
+
+class NotAnObject(StorageError):
+    """Something lies in an object's place that is none: a link, a pipe, a directory."""

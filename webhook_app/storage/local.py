@@ -8,11 +8,14 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from webhook_app.domain.errors import StorageError
+from webhook_app.domain.errors import NotAnObject, StorageError
+from webhook_app.storage.port import StoredObject
 
 CHUNK = 64 * 1024
 FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
@@ -47,7 +50,7 @@ class LocalStorage:
         except _Missing:
             return None
         if not stat.S_ISREG(found.st_mode):
-            raise StorageError(f"{key} is not a regular file")
+            raise NotAnObject(f"{key} is not a regular file")
         return found.st_size
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -59,15 +62,32 @@ class LocalStorage:
             stream = os.fdopen(file, "rb", buffering=0)
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 stream.close()
-                raise StorageError(f"{key} is not a regular file")
+                raise NotAnObject(f"{key} is not a regular file")
             stream.seek(start)
         return _chunks(stream, key, length)
 
     def delete(self, key: str) -> None:
         parts = _parts(key)
-        with contextlib.suppress(_Missing), _translated("remove", key), self._directory(parts) as directory:
-            os.unlink(parts[-1], dir_fd=directory)
-            os.fsync(directory)
+        with contextlib.suppress(_Missing), _translated("remove", key):
+            self._unlink(parts)
+
+    def objects(self, folder: str, *, after: str | None = None, limit: int = 1000) -> Sequence[StoredObject]:
+        """Whatever has a key's name, a symbolic link too: it is listed as itself."""
+        parts = _parts(folder)
+        with contextlib.suppress(_Missing), _translated("list", folder), self._directory([*parts, ""]) as directory:
+            found = (entry for entry in _walk(directory, f"{folder}/", after or "") if _is_key(entry.key))
+            return list(islice(found, limit))
+        return []
+
+    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+        count = 0
+        with contextlib.suppress(_Missing), _translated("sweep", "the directory"), self._directory([""]) as root:
+            for entry in _walk(root, "", ""):
+                if _is_temporary(entry.key) and entry.modified_at < before:
+                    count += 1
+                    if not dry_run:
+                        self._unlink(entry.key.split("/"))
+        return count
 
     def check(self) -> None:
         key = f"check-{secrets.token_hex(8)}"
@@ -85,6 +105,11 @@ class LocalStorage:
 
     def describe(self) -> str:
         return f"directory {self._root}"
+
+    def _unlink(self, parts: list[str]) -> None:
+        with self._directory(parts) as directory:
+            os.unlink(parts[-1], dir_fd=directory)
+            os.fsync(directory)
 
     def _make_directories(self, parts: list[str], stack: contextlib.ExitStack) -> list[int]:
         """Open directories from the root down to the object's own, made where they are missing."""
@@ -116,13 +141,21 @@ def _parts(key: str) -> list[str]:
     return parts
 
 
+def _is_key(name: str) -> bool:
+    """Whether what lies in the directory has a name that a key can have."""
+    try:
+        return bool(_parts(name) and name.encode())
+    except (StorageError, UnicodeError):
+        return False
+
+
 @contextlib.contextmanager
 def _translated(act: str, key: str) -> Iterator[None]:
     """The system's errors as ours. A symbolic link shows as ELOOP, or as ENOTDIR where a directory was wanted."""
     try:
         yield
     except OSError as error:
-        kind = _Missing if error.errno in MISSING else StorageError
+        kind = _Missing if error.errno in MISSING else NotAnObject if error.errno == errno.ELOOP else StorageError
         raise kind(f"cannot {act} {key}: {error.strerror or error}") from error
     except UnicodeError as error:
         raise StorageError(f"not a storage key: {key!r}") from error
@@ -169,6 +202,32 @@ def _copy(source: Path, temporary: str, directory: int) -> None:
         shutil.copyfileobj(reader, writer, 1024 * 1024)
         writer.flush()
         os.fsync(writer.fileno())
+
+
+def _walk(directory: int, above: str, after: str) -> Iterator[StoredObject]:
+    """Everything but directories below this open one, whose key is `above`, in the order of the keys."""
+    with os.scandir(directory) as entries:
+        # A directory sorts as the keys in it do: behind "a.b", though "a" comes before it.
+        names = sorted(entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries)
+    for name in names:
+        key = above + name
+        if not name.endswith("/"):
+            if key > after:
+                yield from _looked_at(directory, name, key)
+        elif key > after or after.startswith(key):
+            with contextlib.ExitStack() as stack:
+                # Without the slash, behind which a symbolic link would be followed.
+                yield from _walk(_open_directory(name[:-1], stack, directory), key, after)
+
+
+def _looked_at(directory: int, name: str, key: str) -> Iterator[StoredObject]:
+    with contextlib.suppress(FileNotFoundError):  # Removed meanwhile, as a temporary file is at the end of a put.
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        yield StoredObject(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def _is_temporary(key: str) -> bool:
+    return key.rpartition("/")[2].startswith(TEMPORARY)
 
 
 def _chunks(stream: BinaryIO, key: str, length: int | None) -> Iterator[bytes]:

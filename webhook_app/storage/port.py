@@ -3,8 +3,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What lies at a key; `size` in bytes."""
+
+    key: str
+    size: int
+    modified_at: datetime
 
 
 class Storage(Protocol):
@@ -23,6 +33,16 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object; removing what is not there is not an error."""
+        ...
+
+    def objects(self, folder: str, *, after: str | None = None, limit: int = 1000) -> Sequence[StoredObject]:
+        """What lies below the key `folder`, by key, from behind the key `after` on and at most `limit`; empty when that
+        is all. Raises `StorageError`."""
+        ...
+
+    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove what interrupted puts left behind before that instant, which no key names; returns how much it was.
+        Raises `StorageError`."""
         ...
 
     def check(self) -> None:
