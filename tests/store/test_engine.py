@@ -50,6 +50,25 @@ def test_an_exception_undoes_the_whole_transaction(store: Store) -> None:
         assert connection.scalar(select(Job.priority)) == 0
 
 
+def test_a_look_leaves_its_connection_fit_for_transactions(database_url: str) -> None:
+    """It has no transaction on PostgreSQL, and the next user of the same connection needs one."""
+    store = Store(database_url, pool_size=1)
+    rows.make_job(store)
+    with store.looking() as connection:
+        assert connection.scalar(select(Job.priority)) == 0
+
+    def fail_half_way() -> None:
+        with store.writing() as connection:
+            connection.execute(update(Job).values(priority=5))
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail_half_way()
+    with store.looking() as connection:
+        assert connection.scalar(select(Job.priority)) == 0
+    store.dispose()
+
+
 def test_sqlite_is_durable_and_checks_references(store: Store) -> None:
     if not store.is_sqlite:
         with store.reading() as connection:

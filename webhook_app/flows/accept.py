@@ -149,7 +149,7 @@ def _write(
         "reference": request.reference,
         "webhook": request.webhook,
         "webhook_events": request.webhook_events,
-        "job_metadata": request.metadata,
+        "metadata": request.metadata,
         "tags": list(request.tags),
         "priority": request.priority,
         "timeout_s": request.timeout_s,

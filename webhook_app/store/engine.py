@@ -49,6 +49,7 @@ class Store:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.listen_url = make_url(normalised(listen_url)) if listen_url else self.url
         self.engine = _sqlite_engine(self.url, pool_size) if self.is_sqlite else _postgresql_engine(self.url, pool_size)
+        self._looking = self.engine.execution_options(isolation_level="AUTOCOMMIT")  # The same pool.
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -70,6 +71,17 @@ class Store:
     def reading(self) -> Iterator[Connection]:
         """One consistent view; holds no write lock."""
         with _translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """Single reads that need no common view. On PostgreSQL without a transaction, whose beginning and end cost a
+        round trip each; its isolation would not hold several statements together anyway."""
+        if self.is_sqlite:
+            with self.reading() as connection:
+                yield connection
+            return
+        with _translated(), self._looking.connect() as connection:
             yield connection
 
     def dispose(self) -> None:

@@ -26,13 +26,14 @@ IMAGES = table_of(Image)
 OF_JOBS = Statement(
     lambda among: select(IMAGES).where(among(IMAGES.c.track_id)).order_by(IMAGES.c.track_id, IMAGES.c.index)
 )
+ADD = insert(IMAGES)
 SAVE = SaveMany(IMAGES, key=["image_id"], columns=MOVABLE)
 
 
 def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """The rows of a new job's pictures."""
     empty = {"status": ImageStatus.PENDING.value, "sources": [], "flags": [], "fetches": 0}
-    connection.execute(insert(Image), [empty | row for row in rows])
+    connection.execute(ADD, [empty | row for row in rows])
 
 
 def of_jobs(connection: Connection, track_ids: Sequence[str]) -> dict[str, dict[int, Row[Any]]]:

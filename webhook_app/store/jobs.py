@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Integer, Row, bindparam, func, insert, or_, select, text, update
 
 from webhook_app.domain.job import TERMINAL, Status
 from webhook_app.store.bulk import SaveMany, Statement, table_of
@@ -40,7 +40,14 @@ MOVABLE = [
 
 LOCK = Statement(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
 CLIENT_IDS = Statement(lambda among: select(JOBS.c.track_id, JOBS.c.client_id).where(among(JOBS.c.track_id)))
+ADD = insert(JOBS).returning(JOBS.c.number)
 SAVE = SaveMany(JOBS, key=["number", "version"], columns=MOVABLE, also={"version": JOBS.c.version + 1})
+QUEUE_LENGTH = select(func.count()).select_from(
+    select(JOBS.c.number)
+    .where(JOBS.c.client_id == bindparam("client_id"), JOBS.c.status == Status.QUEUED)
+    .limit(bindparam("most", type_=Integer()))
+    .subquery()
+)
 
 # A loose scan: one index probe for each client with queued jobs, however long the queues are.
 CLIENTS_QUEUED = text(
@@ -59,14 +66,12 @@ CLIENTS_QUEUED = text(
 
 def add(connection: Connection, values: dict[str, Any]) -> int:
     """Insert a job; returns its number."""
-    number = connection.scalar(insert(Job).values(**values).returning(Job.number))
-    return int(number or 0)
+    return int(connection.execute(ADD, values).scalar_one())
 
 
 def queue_length(connection: Connection, client_id: str, *, most: int) -> int:
     """How many unsent jobs a client has, counted up to `most`."""
-    some = select(Job.number).where(Job.client_id == client_id, Job.status == Status.QUEUED).limit(most).subquery()
-    return int(connection.scalar(select(func.count()).select_from(some)) or 0)
+    return int(connection.scalar(QUEUE_LENGTH, {"client_id": client_id, "most": most}) or 0)
 
 
 def lock(connection: Connection, track_ids: Sequence[str]) -> dict[str, Row[Any]]:

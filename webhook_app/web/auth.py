@@ -95,7 +95,7 @@ class Authenticator:
         return Caller(BOOTSTRAP_KEY_ID, self._bootstrap_client, frozenset({Scope.ADMIN}))
 
     def _stored(self, digest: str) -> Caller:
-        with self.store.reading() as connection:
+        with self.store.looking() as connection:
             row = reads.key_by_sha256(connection, digest)
         if row is None or row.revoked_at is not None:
             raise Unauthenticated("This API key is not valid.")

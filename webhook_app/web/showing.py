@@ -56,7 +56,7 @@ def _now(row: dict[str, Any], paused: Collection[str]) -> dict[str, Any]:
 
 def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The caller's job as it is now, with its ETag."""
-    with parts.store.reading() as connection:
+    with parts.store.looking() as connection:
         row = own_job(connection, track_id)
         shown = shown_jobs(connection, [row], public_url=parts.settings.public_url)[0]
     response = json_response(shown, status, headers)

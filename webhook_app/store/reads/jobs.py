@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Text, and_, exists, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, exists, func, literal, or_, select, tuple_
 
 from webhook_app.domain.job import ArchiveStatus, Status
 from webhook_app.store.tables import Attempt, Image, Job
 from webhook_app.store.types import Instant
 
 RUNNING = (Status.SUBMITTING, Status.PROCESSING)
+BY_TRACK_ID = select(Job.__table__).where(Job.track_id == bindparam("track_id"))
 Position = tuple[datetime, int]  # Where a page ends: `created_at` and `number` of its last job.
 
 
@@ -42,11 +43,8 @@ class JobFilter:
 
 def job(connection: Connection, track_id: str, client_id: str | None) -> dict[str, Any] | None:
     """The job, erased or not; None when there is none or it belongs to another client (`client_id` None sees all)."""
-    statement = select(Job.__table__).where(Job.track_id == track_id)
-    if client_id is not None:
-        statement = statement.where(Job.client_id == client_id)
-    row = connection.execute(statement).one_or_none()
-    return None if row is None else dict(row._mapping)
+    row = connection.execute(BY_TRACK_ID, {"track_id": track_id}).one_or_none()
+    return None if row is None or client_id not in (None, row.client_id) else dict(row._mapping)
 
 
 def jobs(connection: Connection, wanted: JobFilter, *, limit: int) -> list[dict[str, Any]]:

@@ -4,12 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, select, tuple_
 
 from webhook_app.store.tables import ApiKey, Client
 from webhook_app.store.types import Instant
 
 After = tuple[datetime, str] | None
+
+
+BY_SHA256 = select(ApiKey.key_id, ApiKey.client_id, ApiKey.scopes, ApiKey.revoked_at).where(
+    ApiKey.sha256 == bindparam("sha256")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,7 @@ class KeyRow:
 
 def key_by_sha256(connection: Connection, sha256: str) -> KeyRow | None:
     """The key with this digest (hex), revoked or not."""
-    statement = select(ApiKey.key_id, ApiKey.client_id, ApiKey.scopes, ApiKey.revoked_at)
-    row = connection.execute(statement.where(ApiKey.sha256 == sha256)).one_or_none()
+    row = connection.execute(BY_SHA256, {"sha256": sha256}).one_or_none()
     return None if row is None else KeyRow(row.key_id, row.client_id, tuple(row.scopes), row.revoked_at)
 
 

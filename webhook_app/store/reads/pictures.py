@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
+from webhook_app.store.bulk import Statement
 from webhook_app.store.tables import Blob, Image, Job
 
 WITH_BLOB: Select[Any] = select(
@@ -16,14 +17,16 @@ WITH_BLOB: Select[Any] = select(
     Blob.thumbnails,
     Blob.state.label("blob_state"),
 ).outerjoin(Blob, Blob.sha256 == Image.sha256)
+OF_JOBS = Statement(
+    lambda among: WITH_BLOB.where(among(Image.__table__.c.track_id)).order_by(Image.track_id, Image.index)
+)
 
 
 def images_of(connection: Connection, track_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
     """The pictures of these jobs by track_id, in order of their index, each with `content_type, bytes, width, height,
     thumbnails` of its blob (None where it is not archived). Every id that was asked for has an entry."""
     found: dict[str, list[dict[str, Any]]] = {track_id: [] for track_id in track_ids}
-    statement = WITH_BLOB.where(Image.track_id.in_(track_ids)).order_by(Image.track_id, Image.index)
-    for row in connection.execute(statement):
+    for row in OF_JOBS.execute(connection, list(found)):
         found[row.track_id].append(dict(row._mapping))
     return found
 

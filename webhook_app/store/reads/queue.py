@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from webhook_app.domain.job import Status
+from webhook_app.store.bulk import Statement
 from webhook_app.store.tables import Job
 
 DEEPEST = 1_000
@@ -27,6 +28,15 @@ WAITING = text(
     FROM queued WHERE client_id IS NOT NULL
     """
 )
+IN_TURN = (Job.priority.desc(), Job.number)
+FIRST_ONES = (
+    select(Job.track_id, func.row_number().over(order_by=IN_TURN).label("turn"))
+    .where(Job.status == Status.QUEUED, Job.provider == bindparam("provider"), Job.client_id == bindparam("client_id"))
+    .order_by(*IN_TURN)
+    .limit(DEEPEST)
+    .subquery()
+)
+TURNS = Statement(lambda among: select(FIRST_ONES).where(among(FIRST_ONES.c.track_id)))
 
 
 def queue_positions(connection: Connection, rows: Collection[dict[str, Any]]) -> dict[str, int]:
@@ -47,15 +57,7 @@ def queue_positions(connection: Connection, rows: Collection[dict[str, Any]]) ->
 
 def _turns(connection: Connection, provider: str, client_id: str, track_ids: Collection[str]) -> dict[str, int]:
     """In which of its client's turns each of these jobs goes, by track_id, from 1."""
-    order = (Job.priority.desc(), Job.number)
-    first = (
-        select(Job.track_id, func.row_number().over(order_by=order).label("turn"))
-        .where(Job.status == Status.QUEUED, Job.provider == provider, Job.client_id == client_id)
-        .order_by(*order)
-        .limit(DEEPEST)
-        .subquery()
-    )
-    found = connection.execute(select(first).where(first.c.track_id.in_(track_ids)))
+    found = TURNS.execute(connection, list(track_ids), provider=provider, client_id=client_id)
     return {row.track_id: row.turn for row in found}
 
 

@@ -65,7 +65,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
 
 def _wait(parts: Parts, waiting: Waiting, track_id: str, wait_s: int, until: Until) -> dict[str, str]:
     wait_s = min(wait_s, parts.settings.wait_max_s)
-    with parts.store.reading() as connection:
+    with parts.store.looking() as connection:
         own_job(connection, track_id)  # Nobody waits for what is not theirs.
     try:
         waiting.wait_until(lambda: _is_over(parts, track_id, until), [track_id], wait_s)
@@ -75,7 +75,7 @@ def _wait(parts: Parts, waiting: Waiting, track_id: str, wait_s: int, until: Unt
 
 
 def _is_over(parts: Parts, track_id: str, until: Until) -> bool:
-    with parts.store.reading() as connection:
+    with parts.store.looking() as connection:
         found = reads.states_of(connection, [track_id]).get(track_id)
     return found is None or is_over(found[0], found[1], until)
 

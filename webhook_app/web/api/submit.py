@@ -131,6 +131,6 @@ def _remember(parts: Parts, status: int) -> None:
 
 
 def _has_ended(parts: Parts, track_id: str) -> bool:
-    with parts.store.reading() as connection:
+    with parts.store.looking() as connection:
         found = reads.states_of(connection, [track_id]).get(track_id)
     return found is None or found[0] in TERMINAL
