@@ -2,6 +2,7 @@
 the job says meanwhile, how it ends, and how often the provider was asked."""
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,6 +200,36 @@ def test_an_unconfirmed_submit_is_held_or_failed_as_the_operator_wants(app: Inst
     job = job_of(app, track_ids[1])
     assert (job["status"], job["previous_status"], job["error"]) == ("succeeded", "failed", None)
     assert len(app.ledger("submit")) == 2
+
+
+def kill_while_it_waits(app: Installation, callback: str) -> str:
+    """A worker dies between its request and the answer to it."""
+    worker = app.start("worker", **WORKER)
+    track_id = send(app, "killed", Case({"submit_fault": "slow", "slow_s": 20, "callback": callback}))
+    worker.stop(signal.SIGKILL)
+    return track_id
+
+
+def test_a_worker_killed_while_it_waits_leaves_it_to_the_callback(app: Installation) -> None:
+    track_id = kill_while_it_waits(app, "once")
+    job = job_of(app, track_id)
+    assert (job["status"], job["attempt"], job["unconfirmed_since"]) == ("succeeded", 1, None)
+    app.provider(**MANNERS)
+    app.start("worker", **WORKER)
+    assert job_of(app, track_id, until="archived")["images"][0]["source_url"]
+    assert job_of(app, app.submit("the next").json()["track_id"])["status"] == "succeeded"
+    assert len(app.ledger("submit", track_id)) == 1
+
+
+@pytest.mark.long
+def test_a_worker_killed_while_it_waits_is_noticed_by_its_lease(app: Installation) -> None:
+    track_id = kill_while_it_waits(app, "never")
+    app.provider(**MANNERS)
+    app.start("worker", **WORKER)
+    job = job_of(app, track_id)
+    assert (job["status"], job["attempt"], len(app.ledger("submit", track_id))) == ("succeeded", 2, 2)
+    notes = [attempt["note"] for attempt in history(app, track_id, "attempts")]
+    assert notes == ["the worker died while it was sending", None]
 
 
 @contextlib.contextmanager
