@@ -24,11 +24,10 @@ def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]
     with fresh_database(kind, folder) as url:
         store = Store(url)
         key = fixtures.make_key(store)
-        for number in range(rounds):
-            with servers.web(url, folder) as server, servers.worker(url, folder):
-                waits.append(_p99_ms(store, server, key, f"round-{number}"))
-            with servers.web(url, folder) as server:
-                rates.append(_rate(store, server, requests))
+        with servers.web(url, folder) as server:
+            with servers.worker(url, folder):
+                waits += [_p99_ms(store, server, key, f"round-{number}") for number in range(rounds)]
+            rates += [_rate(store, server, requests) for _ in range(rounds)]
         store.dispose()
     return [
         Figure("from a commit to its numbered event, p99, one change at a time", kind, waits, "ms", limit=100.0),
