@@ -104,6 +104,46 @@ def run_server(folder: Path, port: int) -> tuple[str, int]:
     pytest.fail(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}")
 
 
+class OwnServer:
+    """A PostgreSQL of somebody's own, to be stopped in any way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url, self.pid = start_server(folder)
+
+    def stop(self, how: int) -> None:
+        os.kill(self.pid, how)
+        for _ in range(600):
+            if not self.is_running():
+                return
+            time.sleep(0.1)
+        pytest.fail("PostgreSQL did not stop")
+
+    def start(self) -> None:
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+        self.url, self.pid = run_server(self.folder, make_url(self.url).port or 0)
+
+    def is_running(self) -> bool:
+        """A server that was killed is our zombie until it is waited for."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG)[0] == 0
+        except ChildProcessError:
+            return False
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """A server that nobody else has; it is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="webhook-app-own-postgresql-"))
+    own = OwnServer(folder)
+    try:
+        yield own
+    finally:
+        if own.is_running():
+            own.stop(signal.SIGQUIT)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def server(shared: Path) -> Iterator[str]:
     """The server's URL for one worker of a test run. `shared` is a folder that all workers of the run share: the first

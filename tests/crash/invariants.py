@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from tests.crash.observation import Observation, Row, grouped
 from webhook_app.domain.job import MAY_ENTER, TERMINAL, Status
@@ -19,55 +18,51 @@ MOVES = {
 }
 ANSWERED = frozenset({"declined", "running", "retryable", "permanent", "success"})
 SPENDING = frozenset({"retryable", "unconfirmed"})
-DIGEST_LENGTH = 64
 
 
 def acknowledged_jobs_exist_and_end_well(seen: Observation) -> list[str]:
     """I1. An end other than success, or no end yet, has its cause in the ledger: the provider told nobody."""
     wrong = [f"{track_id} was acknowledged and is gone" for track_id in seen.journal.track_ids - set(seen.jobs)]
-    submits, served = seen.ledger_by_job("submit"), _jobs_with_pictures(seen)
+    submits, calls = seen.ledger_by_job("submit"), seen.ledger_by_job("callback")
+    served = {entry["track_id"] for entry in seen.ledger("picture") if entry.get("sha256")}
     for track_id, job in seen.jobs.items():
+        mine, heard = submits[track_id], calls[track_id]
         if job["status"] == Status.SUCCEEDED:
             continue
-        told = _told(seen, track_id)
-        if told or track_id in served:
+        if track_id in served or any(_fate(e).get("ending") == "success" and _was_heard(e, heard) for e in mine):
             wrong.append(f"{track_id} is {job['status']} though the provider told of its success")
-        elif job["status"] not in TERMINAL and not _may_wait(job, submits[track_id]):
+        elif job["status"] not in TERMINAL and not (nobody_knows(mine, heard) and job["deadline_at"]):
             wrong.append(f"{track_id} has not ended: {job['status']}, waiting for {job['waiting_for']}")
-        elif job["status"] in TERMINAL and not any(_explains(entry) for entry in submits[track_id]):
+        elif job["status"] in TERMINAL and not any(_explains(entry, heard) for entry in mine):
             wrong.append(f"{track_id} is {job['status']} ({job['error']}), and nothing in the ledger explains it")
     return wrong
 
 
-def _jobs_with_pictures(seen: Observation) -> set[str]:
-    return {entry["track_id"] for entry in seen.ledger("picture") if entry.get("sha256")}
+def nobody_knows(submits: list[Row], calls: list[Row]) -> bool:
+    """Whether the provider has told and will tell nobody what became of these submits of a job."""
+    return bool(submits) and all(_is_silent(entry, calls) for entry in submits)
 
 
-def _told(seen: Observation, track_id: str) -> bool:
-    """Whether a success was called back and answered 200."""
-    succeeded = {e["id"] for e in seen.ledger_by_job("submit")[track_id] if _fate(e).get("ending") == "success"}
-    calls = [e for e in seen.ledger_by_job("callback")[track_id] if e["http_status"] == 200]
-    return any(e["id"] in succeeded and e.get("says", "result") == "result" for e in calls)
+def _is_silent(submit: Row, calls: list[Row]) -> bool:
+    """No result was called back and answered, none is to come, and questions are in vain."""
+    fate, sent = _fate(submit), {entry["id"] for entry in calls if entry["says"] == "result"}
+    to_come = fate.get("callback") in TELLING and submit.get("id") not in sent
+    askable = submit["taken"] and submit["fault"] is None and fate["fetch_form"] in ASKABLE
+    return not (to_come or askable or _was_heard(submit, calls))
 
 
-def _fate(entry: Row) -> Row:
-    fate: Row = entry.get("fate") or {}
+def _was_heard(submit: Row, calls: list[Row]) -> bool:
+    mine = [entry for entry in calls if submit["taken"] and entry["id"] == submit["id"]]
+    return any(entry["says"] == "result" and entry["http_status"] == 200 for entry in mine)
+
+
+def _explains(submit: Row, calls: list[Row]) -> bool:
+    return submit["refused"] is not None or _fate(submit).get("ending") == "failed" or _is_silent(submit, calls)
+
+
+def _fate(submit: Row) -> Row:
+    fate: Row = submit.get("fate") or {}
     return fate
-
-
-def _may_wait(job: Row, submits: list[Row]) -> bool:
-    """Until its deadline, when nobody can tell: no callback that can be read, and no answer to questions."""
-    silent = bool(submits) and all(_is_silent(entry) for entry in submits)
-    return silent and job["deadline_at"] is not None and job["deadline_at"] > datetime.now(UTC)
-
-
-def _is_silent(entry: Row) -> bool:
-    fate = _fate(entry)
-    return fate.get("callback") not in TELLING and fate.get("fetch_form", "thin") not in ASKABLE
-
-
-def _explains(entry: Row) -> bool:
-    return entry.get("refused") is not None or _fate(entry).get("ending") == "failed" or _is_silent(entry)
 
 
 def answered_callbacks_are_on_record_and_applied(seen: Observation) -> list[str]:
@@ -141,7 +136,7 @@ def submits_match_attempts(seen: Observation) -> list[str]:
     attempt follows recorded evidence."""
     submits = [entry for entry in seen.ledger("submit") if "called_attempt" in entry]
     reached = Counter((entry["called_track_id"], entry["called_attempt"]) for entry in submits)
-    taken = Counter((e["called_track_id"], e["called_attempt"]) for e in submits if e.get("taken", not e["refused"]))
+    taken = Counter((e["called_track_id"], e["called_attempt"]) for e in submits if e["taken"])
     rows = {(row["track_id"], row["n"]): row for row in seen.tables["attempts"]}
     wrong = [f"{key} reached the provider without an attempt's row" for key in reached.keys() - rows.keys()]
     wrong += [f"{key} was taken {count} times" for key, count in taken.items() if count > 1]

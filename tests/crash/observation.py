@@ -77,8 +77,9 @@ def rows_of(database_url: str, *names: str) -> dict[str, list[Row]]:
 
 def observe(app: Installation, journal: Journal, *, earlier_events: list[Row] | None = None) -> Observation:
     """Look at everything, once it is quiet."""
-    tables = rows_of(app.env["DATABASE_URL"])
+    # First what the provider did: of that nothing may be missing in what we look at later.
     entries = requests.get(f"{app.emulator_url}/_emulator/ledger", timeout=60).json()["entries"]
+    tables = rows_of(app.env["DATABASE_URL"])
     data = Path(app.env["DATA_DIR"])
     adapter = ModelsLab(key=PROVIDER_KEY, base_url=app.env["MODELSLAB_URL"], extra_output_hosts=frozenset())
     tokens = set()

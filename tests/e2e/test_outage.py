@@ -1,9 +1,7 @@
 """The database goes away and comes back: callbacks are answered 200 all the while, and all of them count."""
 
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,43 +16,14 @@ from webhook_app.store import migrations
 TOKENS = Tokens((SECRET,))
 
 
-class OwnServer:
-    """A PostgreSQL of this test's own, to be stopped in any way."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.url, self.pid = databases.start_server(folder)
-
-    def stop(self, how: int) -> None:
-        os.kill(self.pid, how)
-        eventually(lambda: not _is_running(self.pid), "PostgreSQL has stopped")
-
-    def start(self) -> None:
-        port = databases.make_url(self.url).port or 0
-        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
-        self.url, self.pid = databases.run_server(self.folder, port)
-
-
-def _is_running(pid: int) -> bool:
-    """A server that was killed is our zombie until it is waited for."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == 0
-    except ChildProcessError:
-        return False
+@pytest.fixture
+def own() -> Iterator[databases.OwnServer]:
+    with databases.own_server() as server:
+        yield server
 
 
 @pytest.fixture
-def own() -> Iterator[OwnServer]:
-    folder = Path(tempfile.mkdtemp(prefix="webhook-app-outage-"))
-    server = OwnServer(folder)
-    yield server
-    if _is_running(server.pid):
-        server.stop(signal.SIGQUIT)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def app(own: OwnServer, tmp_path: Path, free_port: int) -> Iterator[Installation]:
+def app(own: databases.OwnServer, tmp_path: Path, free_port: int) -> Iterator[Installation]:
     with databases.postgresql_database(own.url) as url:
         migrations.upgrade(url)
         with installation(url, tmp_path, free_port, "--delay", "600") as made:
@@ -83,7 +52,7 @@ def readiness(app: Installation) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL], ids=["fast", "immediate", "kill"])
-def test_callbacks_outlive_a_database_that_stops(app: Installation, own: OwnServer, how: int) -> None:
+def test_callbacks_outlive_a_database_that_stops(app: Installation, own: databases.OwnServer, how: int) -> None:
     app.start_web(WEB_CONCURRENCY="2")
     app.start("worker")
     jobs = [processing(app, f"outage {n}") for n in range(3)]
@@ -104,7 +73,7 @@ def test_callbacks_outlive_a_database_that_stops(app: Installation, own: OwnServ
 
 
 def test_web_starts_without_its_database_and_a_killed_one_leaves_its_spool_to_others(
-    app: Installation, own: OwnServer
+    app: Installation, own: databases.OwnServer
 ) -> None:
     web = app.start_web()
     worker = app.start("worker")
