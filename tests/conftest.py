@@ -1,5 +1,6 @@
 """Fixtures of every room: a real, migrated database on SQLite and on PostgreSQL, and free ports."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from tests import databases
+from tests import buckets, databases
 from webhook_app.store import migrations
 from webhook_app.store.engine import Store
 
@@ -73,3 +74,21 @@ def store(database_url: str) -> Iterator[Store]:
 def free_port() -> int:
     """A port nobody listens on just now."""
     return databases.free_port()
+
+
+@pytest.fixture(scope="session")
+def s3_service(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[buckets.Service]:
+    """A real S3 service; shared by the workers of a run, and started by the first test that asks."""
+    own = tmp_path_factory.getbasetemp()
+    with buckets.shared_service(own if worker_id == "master" else own.parent) as service:
+        yield service
+
+
+@pytest.fixture
+def s3(s3_service: buckets.Service, monkeypatch: pytest.MonkeyPatch) -> buckets.Service:
+    """The service, and an environment that holds its owner's keys and nothing else of AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in buckets.KEYS.items():
+        monkeypatch.setenv(name, value)
+    return s3_service

@@ -148,7 +148,7 @@ def own_server() -> Iterator[OwnServer]:
 def server(shared: Path) -> Iterator[str]:
     """The server's URL for one worker of a test run. `shared` is a folder that all workers of the run share: the first
     starts a server where none is at hand, the last stops it."""
-    with _locked(shared / "server.lock"):
+    with locked(shared / "server.lock"):
         note = shared / "server.json"
         known = json.loads(note.read_text()) if note.exists() else _first(shared)
         known["users"] += 1
@@ -156,7 +156,7 @@ def server(shared: Path) -> Iterator[str]:
     try:
         yield known["url"]
     finally:
-        with _locked(shared / "server.lock"):
+        with locked(shared / "server.lock"):
             known = json.loads(note.read_text())
             known["users"] -= 1
             if known["users"] == 0 and known["pid"]:
@@ -188,7 +188,8 @@ def _first(shared: Path) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time, for the length of a block."""
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -54,6 +54,15 @@ def test_callback_tokens_never_show(form: str, text: str, capsys: pytest.Capture
     assert "***" in told
 
 
+def test_a_signed_address_of_the_bucket_cannot_be_used(capsys: pytest.CaptureFixture[str]):
+    logs.configure(form="json")
+    query = "X-Amz-Credential=AKIA%2F2026&X-Amz-Expires=300&X-Amz-Security-Token=canary&X-Amz-Signature=canary"
+    logging.getLogger("urllib3").warning("retrying /pictures/a?%s gone", query)
+    told = written(capsys)["event"]
+    expected = "X-Amz-Credential=***&X-Amz-Expires=300&X-Amz-Security-Token=***&X-Amz-Signature=***"
+    assert told == f"retrying /pictures/a?{expected} gone"
+
+
 def test_the_attempt_of_a_hidden_token_stays(capsys: pytest.CaptureFixture[str]):
     logs.configure(form="json")
     structlog.get_logger("x").info("callback", path=f"/callbacks/modelslab/{TRACK}/1.{MAC}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from webhook_app.settings import SettingsError, keep_secret, load_settings, make_secret
+from webhook_app.storage.location import Bucket, Folder, Serve
 
 POSTGRESQL = {"DATABASE_URL": "postgresql://u:pass-word@db/app", "SECRET_KEY": "s" * 32, "DATA_DIR": "/srv/data"}
 
@@ -15,7 +16,7 @@ def test_an_empty_environment_means_sqlite_in_the_data_folder_here(tmp_path: Pat
     monkeypatch.chdir(tmp_path)
     settings = load_settings({})
     assert settings.sqlite_path == tmp_path / "data" / "webhook-app.db"
-    assert settings.archive_dir == tmp_path / "data" / "archive"
+    assert settings.archive == Folder(tmp_path / "data" / "archive")
     assert settings.spool_dir == tmp_path / "data" / "spool"
     assert settings.public_url == settings.callback_base_url == "http://127.0.0.1:8000"
     assert (settings.web_worker_class, settings.web_concurrency) == ("gthread", 1)
@@ -35,7 +36,18 @@ def test_postgresql_gets_gevent_and_two_processes():
         ("DATABASE_URL", "mysql://db/app"),
         ("DATABASE_URL", "sqlite://"),
         ("DATABASE_URL", "sqlite:///:memory:"),
-        ("ARCHIVE_URL", "s3://bucket/prefix"),
+        ("ARCHIVE_URL", "s3:///prefix"),
+        ("ARCHIVE_URL", "s3://b/prefix"),
+        ("ARCHIVE_URL", "s3://bucket/../up"),
+        ("ARCHIVE_URL", "s3://bucket/a b"),
+        ("ARCHIVE_URL", "s3://bucket?endpoint_url=minio:9000"),
+        ("ARCHIVE_URL", "s3://bucket?endpoint_url=http://minio:9000/?a=b"),
+        ("ARCHIVE_URL", "s3://bucket?endpoint_url=http://minio:port"),
+        ("ARCHIVE_URL", "s3://bucket?region=a/b"),
+        ("ARCHIVE_URL", "s3://bucket?region=a&region=b"),
+        ("ARCHIVE_URL", "s3://bucket?serve=proxy"),
+        ("ARCHIVE_URL", "s3://bucket?secret_access_key=x"),
+        ("ARCHIVE_URL", "gs://bucket"),
         ("ARCHIVE_URL", "/a/path"),
         ("PORT", "eighty"),
         ("PORT", "70000"),
@@ -82,7 +94,21 @@ def test_postgresql_needs_a_secret_and_a_place_for_pictures(missing: tuple[str, 
 def test_postgresql_with_an_archive_url_needs_no_data_dir():
     env = {**POSTGRESQL, "ARCHIVE_URL": "file:///srv/archive"}
     del env["DATA_DIR"]
-    assert load_settings(env).archive_dir == Path("/srv/archive")
+    assert load_settings(env).archive == Folder(Path("/srv/archive"))
+
+
+def test_an_archive_may_be_a_bucket():
+    url = "s3://pictures/a/b?endpoint_url=https%3A%2F%2Fminio.example%3A9000%2F&region=eu-central-1&serve=redirect"
+    expected = Bucket("pictures", "a/b", "https://minio.example:9000", "eu-central-1", Serve.REDIRECT)
+    assert load_settings({"ARCHIVE_URL": url}).archive == expected
+    assert load_settings({"ARCHIVE_URL": "s3://pictures"}).archive == Bucket("pictures")
+
+
+@pytest.mark.parametrize("url", ["s3://AKIA:canary@pictures/a", "s3://pictures?endpoint_url=https://AKIA:canary@minio"])
+def test_credentials_in_the_archive_s_url_are_refused_and_not_shown(url: str):
+    with pytest.raises(SettingsError, match=r"^ARCHIVE_URL: ") as caught:
+        load_settings({"ARCHIVE_URL": url})
+    assert "canary" not in str(caught.value)
 
 
 def test_an_empty_variable_counts_as_absent():

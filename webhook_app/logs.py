@@ -14,6 +14,7 @@ LEAST_SECRET = 6
 # A callback token: the attempt's number and 128 bits, wherever it stands. The number stays, as it helps to understand.
 _token = re.compile(r"(?<![A-Za-z0-9_.-])(\d{1,6})\.[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")
 _callback_path = re.compile(r"(/callbacks/[^/\s\"']+/[^/\s\"']+/)(?:(\d{1,6})\.)?[^/\s\"'?#*]+")
+_signed_query = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", re.IGNORECASE)
 _our_keys = re.compile(r"\b(wapp_|whsec_)[A-Za-z0-9_+/=-]{8,}")
 _control = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _line_break = re.compile(r"[\n\t]")
@@ -83,6 +84,7 @@ class Hide:
         if self._known is not None:
             value = self._known.sub("***", value)
         value = _callback_path.sub(lambda m: f"{m[1]}{m[2] + '.' if m[2] else ''}***", value)
+        value = _signed_query.sub(r"\1***", value)
         return _our_keys.sub(r"\1***", _token.sub(r"\1.***", value))
 
     def _value(self, value: Any) -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from webhook_app.domain.job import OnUnconfirmed
+from webhook_app.storage.location import Bucket, Folder, location
 
 LONGEST_CALLBACK_URL = 191
 # "/callbacks/modelslab/" + track_id + "/" + attempt (3 digits) + "." + 128 bits in base64url
@@ -58,11 +59,7 @@ def sqlite_file(url: str) -> str:
 
 
 def _archive_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme == "s3":
-        raise ValueError("s3:// is not supported yet; use file:///dir")
-    if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not unquote(parts.path).strip("/"):
-        raise ValueError("must be file:///dir")
+    location(value)
     return value
 
 
@@ -167,8 +164,8 @@ class Settings(BaseModel):
         return Path(sqlite_file(self.database_url)).absolute() if self.is_sqlite else None
 
     @property
-    def archive_dir(self) -> Path:
-        return Path(unquote(urlsplit(self.archive_url).path))
+    def archive(self) -> Folder | Bucket:
+        return location(self.archive_url)
 
     @property
     def secret_keys(self) -> tuple[str, ...]:

@@ -15,7 +15,9 @@ from webhook_app.provider.modelslab.client import ModelsLab
 from webhook_app.provider.port import Provider
 from webhook_app.settings import Settings, make_secret
 from webhook_app.storage.local import LocalStorage
+from webhook_app.storage.location import Bucket
 from webhook_app.storage.port import Spool, Storage
+from webhook_app.storage.s3 import S3Storage
 from webhook_app.storage.spool import FileSpool
 from webhook_app.store.engine import Store
 
@@ -53,10 +55,16 @@ def build(settings: Settings) -> Parts:
         tokens=Tokens(settings.secret_keys),
         providers={MODELSLAB: provider},
         fetcher=GuardedFetcher(provider.output_hosts, private, max_bytes=LARGEST_PICTURE),
-        storage=LocalStorage(settings.archive_dir),
+        storage=storage_of(settings),
         inspector=PictureInspector(LARGEST_PICTURE),
         spool=FileSpool(settings.spool_dir),
     )
+
+
+def storage_of(settings: Settings) -> Storage:
+    """The archive of this installation, not yet opened."""
+    place = settings.archive
+    return S3Storage(place) if isinstance(place, Bucket) else LocalStorage(place.path)
 
 
 def policy(parts: Parts) -> Policy:

@@ -8,6 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
+from tests.buckets import Service
 from tests.cli.conftest import Run
 from webhook_app.domain.tokens import Tokens
 from webhook_app.storage.spool import FileSpool
@@ -122,6 +125,22 @@ def test_an_archive_that_cannot_be_written_is_a_finding(run: Run, tmp_path: Path
     in_the_way.write_text("not a folder")
     _, found = findings(run, ARCHIVE_URL=(in_the_way / "archive").as_uri())
     assert found["archive"][0] == "failed"
+
+
+def test_a_bucket_is_tried_and_what_is_wrong_with_it_is_told_without_its_keys(
+    run: Run, s3: Service, monkeypatch: pytest.MonkeyPatch
+):
+    assert run("db", "upgrade").exit_code == 0
+    _, found = findings(run, ARCHIVE_URL=s3.url("doctor"))
+    assert found["archive"] == ("ok", f"bucket pictures/doctor at {s3.endpoint}")
+    _, found = findings(run, ARCHIVE_URL=s3.url("doctor", bucket="not-made"))
+    assert found["archive"][0] == "failed"
+    assert "there is no such bucket" in found["archive"][1]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    _, found = findings(run, ARCHIVE_URL=s3.url("doctor"))
+    assert "the secret key is wrong" in found["archive"][1]
+    assert "not-the-secret" not in found["archive"][1]
+    assert s3.objects("doctor") == []
 
 
 def test_a_database_out_of_reach_is_explained_without_its_password(run: Run):

@@ -138,6 +138,21 @@ def test_a_child_that_cannot_work_ends_the_whole(tmp_path: Path):
     assert "no database" in (tmp_path / "log").read_text()
 
 
+def test_a_worker_says_at_its_start_that_the_archive_cannot_be_used(settings: Settings, tmp_path: Path):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    environment = {**os.environ, "DATA_DIR": str(settings.data_dir), "ARCHIVE_URL": (in_the_way / "archive").as_uri()}
+    command = [sys.executable, "-m", "webhook_app", "worker"]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as worker,
+    ):
+        told = eventually(lambda: "pictures wait until it can be used" in (tmp_path / "log").read_text())
+        worker.terminate()
+    assert told, (tmp_path / "log").read_text()
+    assert worker.returncode == 0
+
+
 def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path):
     """A kill -9 leaves no orphan that holds the port or the database."""
     port = free_port()

@@ -39,6 +39,15 @@ class TestLocalStorage(StorageContract):
     """The contract in a directory."""
 
 
+def test_keys_are_listed_in_the_order_of_their_characters(storage: LocalStorage, source: Path) -> None:
+    """ "a.b" stands before "a/b", though "a" stands before "a.b". Not every bucket sees it so, and we need not."""
+    keys = ["blobs/a-b/x", "blobs/a.b", "blobs/a/b", "blobs/a0/b"]
+    for key in reversed(keys):
+        storage.put_if_absent(key, source, "image/png")
+    assert [entry.key for entry in storage.objects("blobs")] == keys
+    assert [entry.key for entry in storage.objects("blobs", after="blobs/a.b")] == keys[2:]
+
+
 def test_only_the_object_is_left_and_others_may_not_read_it(storage: LocalStorage, root: Path, source: Path) -> None:
     before = os.umask(0)
     try:

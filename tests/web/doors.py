@@ -19,12 +19,11 @@ from webhook_app.net.port import Fetched
 from webhook_app.pictures.port import Inspected
 from webhook_app.provider.port import Submission
 from webhook_app.settings import load_settings
-from webhook_app.storage.local import LocalStorage
 from webhook_app.storage.spool import FileSpool
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import Attempt, Blob, Image, Job
 from webhook_app.web.app import create_app
-from webhook_app.wiring import Parts
+from webhook_app.wiring import Parts, storage_of
 
 KNOWN_HOST = "https://pictures.example"
 
@@ -84,7 +83,7 @@ class Doors:
             tokens=Tokens(settings.secret_keys),
             providers={"modelslab": Studio()},
             fetcher=Nowhere(),
-            storage=LocalStorage(directory / "archive"),
+            storage=storage_of(settings),
             inspector=Blind(),
             spool=FileSpool(settings.spool_dir),
         )

@@ -84,7 +84,7 @@ def greeting(settings: Settings, secret: str | None, path: Path | None) -> list[
     lines = [
         f"webhook-app {__version__}",
         f"  database   {Store(settings.database_url).describe()}",
-        f"  archive    {settings.archive_dir}",
+        f"  archive    {settings.archive.describe()}",
         f"  listening  http://{settings.host}:{settings.port}",
         f"  public     {settings.public_url} ({verdict(settings)})",
         f"  provider   modelslab at {settings.modelslab_url}, key {f'…{key[-4:]}' if key else 'missing: paused'}",

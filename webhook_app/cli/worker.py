@@ -1,5 +1,6 @@
 """`worker`: the clock's door. Submits, polls, archives, numbers the log."""
 
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -7,10 +8,11 @@ import click
 from webhook_app.cli.exits import Exit, Stop, explained
 from webhook_app.cli.output import output_option, say
 from webhook_app.cli.start import database_fits, settings_and_logs, stop_on_signals, warn_of_sqlite
-from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.domain.errors import DatabaseUnavailable, StorageError
 
 if TYPE_CHECKING:
     from webhook_app.settings import Settings
+    from webhook_app.storage.port import Storage
 
 DATABASE_AGAIN_S = 2.0
 
@@ -40,6 +42,8 @@ def worker(output: str) -> None:
             parts = build(settings)
             if not announce_key(parts):
                 say("MODELSLAB_API_KEY is not set: the provider is paused, jobs are taken and wait")
+            # Beside the work: a bucket that is away takes its time to say so, and jobs need no archive yet.
+            threading.Thread(target=_warn_of_archive, args=(parts.storage,), name="archive-check", daemon=True).start()
             work(parts, stop)
     except SecondWorker as error:
         raise Stop(Exit.CONFLICT, str(error)) from error
@@ -53,3 +57,10 @@ def _database_answers(settings: "Settings") -> bool:
         say(f"{explained(error)}; trying again")
         return False
     return True
+
+
+def _warn_of_archive(storage: "Storage") -> None:
+    try:
+        storage.check()
+    except StorageError as error:
+        say(f"warning: {error}; pictures wait until it can be used")

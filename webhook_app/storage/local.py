@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from webhook_app.domain.errors import NotAnObject, StorageError
+from webhook_app.storage.names import is_key, parts_of
 from webhook_app.storage.port import StoredObject
 
 CHUNK = 64 * 1024
 FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
 MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
-# No part of a key starts with a dot, so that a temporary file cannot be mistaken for an object.
 TEMPORARY = ".tmp-"
 
 
@@ -33,7 +33,7 @@ class LocalStorage:
 
     def put_if_absent(self, key: str, source: Path, content_type: str) -> bool:
         """`content_type` is not kept: the database knows it."""
-        parts = _parts(key)
+        parts = parts_of(key)
         with _translated("store", key), contextlib.ExitStack() as stack:
             directories = self._make_directories(parts, stack)
             made = _link_copy(source, parts[-1], directories[-1])
@@ -43,7 +43,7 @@ class LocalStorage:
             return made
 
     def size(self, key: str) -> int | None:
-        parts = _parts(key)
+        parts = parts_of(key)
         try:
             with _translated("look at", key), self._directory(parts) as directory:
                 found = os.stat(parts[-1], dir_fd=directory, follow_symlinks=False)
@@ -55,7 +55,7 @@ class LocalStorage:
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The object is opened here, not at the first chunk: what is missing shows before an answer has begun."""
-        parts = _parts(key)
+        parts = parts_of(key)
         with _translated("read", key), self._directory(parts) as directory:
             # O_NONBLOCK: opening a pipe that somebody put there must not wait for a writer.
             file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -67,15 +67,15 @@ class LocalStorage:
         return _chunks(stream, key, length)
 
     def delete(self, key: str) -> None:
-        parts = _parts(key)
+        parts = parts_of(key)
         with contextlib.suppress(_Missing), _translated("remove", key):
             self._unlink(parts)
 
     def objects(self, folder: str, *, after: str | None = None, limit: int = 1000) -> Sequence[StoredObject]:
         """Whatever has a key's name, a symbolic link too: it is listed as itself."""
-        parts = _parts(folder)
+        parts = parts_of(folder)
         with contextlib.suppress(_Missing), _translated("list", folder), self._directory([*parts, ""]) as directory:
-            found = (entry for entry in _walk(directory, f"{folder}/", after or "") if _is_key(entry.key))
+            found = (entry for entry in _walk(directory, f"{folder}/", after or "") if is_key(entry.key))
             return list(islice(found, limit))
         return []
 
@@ -106,6 +106,9 @@ class LocalStorage:
     def describe(self) -> str:
         return f"directory {self._root}"
 
+    def temporary_url(self, key: str) -> str | None:
+        return None
+
     def _unlink(self, parts: list[str]) -> None:
         with self._directory(parts) as directory:
             os.unlink(parts[-1], dir_fd=directory)
@@ -132,21 +135,6 @@ class LocalStorage:
 
 class _Missing(StorageError):
     """There is no such object."""
-
-
-def _parts(key: str) -> list[str]:
-    parts = key.split("/")
-    if any(not part or part.startswith(".") or "\0" in part or "\\" in part or len(part) > 255 for part in parts):
-        raise StorageError(f"not a storage key: {key!r}")
-    return parts
-
-
-def _is_key(name: str) -> bool:
-    """Whether what lies in the directory has a name that a key can have."""
-    try:
-        return bool(_parts(name) and name.encode())
-    except (StorageError, UnicodeError):
-        return False
 
 
 @contextlib.contextmanager

@@ -53,6 +53,10 @@ class Storage(Protocol):
         """For people: where this is, without secrets."""
         ...
 
+    def temporary_url(self, key: str) -> str | None:
+        """An address that gives the object to anyone for some minutes; None where clients are to be served by us."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Drained:

@@ -172,11 +172,25 @@ def _serve(parts: Parts, copy: Copy, *, private: bool) -> Response:
     if request.if_none_match.contains_weak(copy.etag):
         response.status_code = 304
         return response
+    address = _address(parts, copy)
+    if address is not None:
+        # A signed address ends after minutes, while the picture's own stays: nobody may keep this answer.
+        return Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
     start, length = _part(copy, response)
     response.content_length = length
     if request.method != "HEAD":
         response.response = _bytes(parts, copy.key, start, length)
     return response
+
+
+def _address(parts: Parts, copy: Copy) -> str | None:
+    """Where else the bytes are to be got; None when they are to be had here, as what a HEAD wants always is."""
+    if request.method == "HEAD" or copy.content_type not in EXTENSIONS:
+        return None
+    try:
+        return parts.storage.temporary_url(copy.key)
+    except StorageError as error:
+        raise ArchiveUnavailable("The picture cannot be read now.", retry_after_s=RETRY_AFTER_S) from error
 
 
 def _part(copy: Copy, response: Response) -> tuple[int, int]:
