@@ -55,7 +55,7 @@ def claim_images(store: Store, *, owner: str, limit: int, policy: Policy, now: d
         ImageClaim(
             image_id=row.image_id,
             track_id=row.track_id,
-            sources=_fetchable(row, policy),
+            sources=fetchable(row, policy),
             fetches=row.fetches,
             expires_at=row.source_expires_at,
             fence=row.fence,
@@ -69,7 +69,8 @@ def _told(row: Row[Any]) -> tuple[Any, ...]:
     return tuple(row.sources), row.source_witness
 
 
-def _fetchable(row: Row[Any], policy: Policy) -> tuple[str, ...]:
+def fetchable(row: Row[Any], policy: Policy) -> tuple[str, ...]:
+    """Those of a picture's sources that may be fetched: where only a callback named them, those at known hosts."""
     if row.source_witness != Witness.CALLBACK:
         return tuple(row.sources)
     return tuple(source for source in row.sources if source.startswith("data:") or policy.host_known(source))
@@ -113,7 +114,7 @@ def _fetch_first(
     for n in range(len(claim.sources)):
         source = claim.sources[(claim.fetches + n) % len(claim.sources)]
         try:
-            return source, _fetch(fetcher, inspector, source, folder / f"fetched-{n}")
+            return source, fetch(fetcher, inspector, source, folder / f"fetched-{n}")
         except FetchError as error:
             if error.retryable:
                 raise
@@ -123,7 +124,8 @@ def _fetch_first(
     raise last
 
 
-def _fetch(fetcher: Fetcher, inspector: Inspector, source: str, path: Path) -> Inspected:
+def fetch(fetcher: Fetcher, inspector: Inspector, source: str, path: Path) -> Inspected:
+    """Bring one source to `path` and look at what it is. Raises `FetchError`."""
     if source.startswith("data:"):
         path.write_text(source)
         return inspector.inspect(path, base64_text=True)
@@ -211,7 +213,7 @@ def _record(
             values = {"fetch_at": now, "reason": None}
         if not images.finish(connection, claim.image_id, fence=claim.fence, values=values):
             return
-        if inspected is not None:
+        if inspected is not None and image.sha256 != inspected.sha256:
             images.refer_to_blob(connection, inspected.sha256)
         if values["reason"] == HOST_NOT_ALLOWED and image.source_witness == Witness.CALLBACK:
             attempts.look_at(connection, claim.track_id, image.source_attempt, now=now)

@@ -1,0 +1,72 @@
+"""Our copies of pictures, as whoever verifies and tidies the archive asks for them: blobs by digest, and the pictures
+that show them."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webhook_app.domain.job import ImageStatus
+from webhook_app.store.tables import Blob, Image
+
+
+def stored(connection: Connection, *, after: str, limit: int) -> list[Row[Any]]:
+    """Blobs whose bytes are in the archive, by digest, from behind this one on. `is_lost_somewhere` says that a picture
+    which shows them counts as lost."""
+    lost = exists().where(Image.sha256 == Blob.sha256, Image.status == ImageStatus.LOST)
+    statement = select(Blob.__table__, lost.label("is_lost_somewhere"))
+    statement = statement.where(Blob.state == "stored", Blob.sha256 > after)
+    return list(connection.execute(statement.order_by(Blob.sha256).limit(limit)))
+
+
+def count_stored(connection: Connection) -> int:
+    """How many there are."""
+    return int(connection.scalar(select(func.count()).where(Blob.state == "stored")) or 0)
+
+
+def is_stored(connection: Connection, sha256: str) -> bool:
+    """False when these bytes were erased, or are just being."""
+    return connection.scalar(select(Blob.state).where(Blob.sha256 == sha256)) == "stored"
+
+
+def count_shown_by(connection: Connection, sha256: str) -> int:
+    """How many pictures show these bytes."""
+    return int(connection.scalar(select(func.count()).where(Image.sha256 == sha256)) or 0)
+
+
+def shown_by(connection: Connection, sha256: str, *, after: str = "", limit: int, **having: str) -> list[Row[Any]]:
+    """The pictures that show these bytes, by image_id, from behind this one on."""
+    statement = select(Image.__table__).where(Image.sha256 == sha256, Image.image_id > after).filter_by(**having)
+    return list(connection.execute(statement.order_by(Image.image_id).limit(limit)))
+
+
+def move(
+    connection: Connection, image_ids: Sequence[str], *, sha256: str, before: ImageStatus, values: dict[str, Any]
+) -> list[str]:
+    """Write this to those of these pictures that still show these bytes and have that status; returns their
+    track_ids."""
+    still = (Image.image_id.in_(image_ids), Image.sha256 == sha256, Image.status == before)
+    return list(connection.scalars(update(Image).where(*still).values(**values).returning(Image.track_id)))
+
+
+def known(connection: Connection, digests: Collection[str]) -> set[str]:
+    """Which of these have a row, whatever it says."""
+    return set(connection.scalars(select(Blob.sha256).where(Blob.sha256.in_(digests))))
+
+
+def claim_orphan(connection: Connection, sha256: str, *, now: datetime) -> bool:
+    """Say that bytes which have no row are being deleted, so that nobody puts or shows them meanwhile. False when they
+    have one by now."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    unknown = {"content_type": "", "bytes": 0, "width": 0, "height": 0, "trailing_bytes": 0, "thumbnails": []}
+    row = {"sha256": sha256, "state": "deleting", "reference_count": 0, "created_at": now} | unknown
+    claimed = dialect.insert(Blob).values(**row).on_conflict_do_nothing().returning(Blob.sha256)
+    return connection.scalar(claimed) is not None
+
+
+def forget_orphan(connection: Connection, sha256: str) -> None:
+    """They are gone."""
+    mine = (Blob.sha256 == sha256, Blob.state == "deleting", Blob.reference_count == 0)
+    connection.execute(delete(Blob).where(*mine))
