@@ -1,8 +1,11 @@
 """Settings in, parts out: the only file that names concrete adapters."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from webhook_app.domain.tokens import Tokens
@@ -14,9 +17,10 @@ from webhook_app.pictures.port import Inspector
 from webhook_app.provider.modelslab.client import ModelsLab
 from webhook_app.provider.port import Provider
 from webhook_app.settings import Settings, make_secret
+from webhook_app.storage.bundle import directory_bundle, stream_bundle, tar_bundle
 from webhook_app.storage.local import LocalStorage
 from webhook_app.storage.location import Bucket
-from webhook_app.storage.port import Spool, Storage
+from webhook_app.storage.port import Bundle, Spool, Storage
 from webhook_app.storage.s3 import S3Storage
 from webhook_app.storage.spool import FileSpool
 from webhook_app.store.engine import Store
@@ -86,6 +90,14 @@ def callback_url(parts: Parts, track_id: str, attempt: int) -> str | None:
         return None
     token = parts.tokens.callback(MODELSLAB, track_id, attempt)
     return f"{parts.settings.callback_base_url}/callbacks/{MODELSLAB}/{track_id}/{token}"
+
+
+def bundle_at(target: str, *, overwrite: bool) -> AbstractContextManager[Bundle]:
+    """Where an export goes: `-` is a tar on stdout, what ends in `.tar` a tar file, anything else a directory."""
+    if target == "-":
+        return stream_bundle(sys.stdout.buffer)
+    make = tar_bundle if target.endswith(".tar") else directory_bundle
+    return make(Path(target), overwrite=overwrite)
 
 
 def host_and_port(url: str) -> str:

@@ -1,11 +1,11 @@
-"""What the archive asks of a store of objects, and callbacks of a spool. Keys are relative paths that we make ourselves
-(`blobs/ab/cd/<sha256>`)."""
+"""What the archive asks of a store of objects, an export of what it fills, and callbacks of a spool. Keys are relative
+paths that we make ourselves (`blobs/ab/cd/<sha256>`)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,13 @@ class Storage(Protocol):
 
     def temporary_url(self, key: str) -> str | None:
         """An address that gives the object to anyone for some minutes; None where clients are to be served by us."""
+        ...
+
+
+class Bundle(Protocol):
+    def add(self, name: str, content: IO[bytes], size: int, at: datetime) -> None:
+        """Take in the `size` bytes of the content, from its beginning, as the file `name` of that time. Names are
+        relative paths that we make ourselves. Raises `domain.errors.StorageError`."""
         ...
 
 
