@@ -26,6 +26,7 @@ def test_every_verb_of_the_contract_explains_itself(run: Run):
         ["keys", "create"], ["keys", "list"], ["keys", "revoke"],
         ["callbacks", "list"], ["callbacks", "show"], ["callbacks", "replay"],
         ["providers", "list"], ["providers", "pause"], ["providers", "resume"],
+        ["archive", "verify"], ["archive", "gc"], ["archive", "export"],
         ["submit"], ["wait"], ["jobs", "list"], ["jobs", "get"], ["jobs", "resolve"],
     ):  # fmt: skip
         result = run(*words, "--help")
@@ -43,7 +44,8 @@ def test_an_unusable_variable_ends_with_one_line_that_names_it(run: Run):
 @pytest.mark.parametrize(
     "words", [["web"], ["worker"], ["keys", "list"], ["keys", "create", "--client", "x"], ["db", "check"],
               ["db", "current"], ["db", "downgrade", "base"], ["callbacks", "list"], ["callbacks", "show", "cb_x"],
-              ["callbacks", "replay", "cb_x"], ["providers", "list"], ["providers", "resume", "modelslab"]]
+              ["callbacks", "replay", "cb_x"], ["providers", "list"], ["providers", "resume", "modelslab"],
+              ["archive", "verify"], ["archive", "gc"], ["archive", "export", "out"]]
 )  # fmt: skip
 def test_verbs_that_make_no_database_end_with_3_and_the_path_that_they_looked_for(
     run: Run, tmp_path: Path, words: list[str]

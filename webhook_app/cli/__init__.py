@@ -20,6 +20,7 @@ VERBS = {
     "keys": ("webhook_app.cli.keys", "keys"),
     "callbacks": ("webhook_app.cli.callbacks", "callbacks"),
     "providers": ("webhook_app.cli.providers", "providers"),
+    "archive": ("webhook_app.cli.archive", "archive"),
     "submit": ("webhook_app.cli.jobs", "submit"),
     "wait": ("webhook_app.cli.jobs", "wait"),
     "jobs": ("webhook_app.cli.jobs", "jobs"),

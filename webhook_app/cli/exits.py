@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from webhook_app.domain.errors import ProblemError
+from webhook_app.domain.errors import ProblemError, StorageError
 from webhook_app.settings import SettingsError
 
 
@@ -52,6 +52,8 @@ def said() -> Iterator[None]:
         _end(error.code, str(error))
     except SettingsError as error:
         _end(Exit.USAGE, str(error))
+    except StorageError as error:
+        _end(Exit.FAILED, str(error))
     except ProblemError as error:
         _end(BY_STATUS.get(error.status, Exit.FAILED), explained(error))
 

@@ -1,6 +1,7 @@
-"""Instants on the command line, always in UTC: how they are read and how they are written."""
+"""Instants on the command line, always in UTC, and spans: how they are read and how they are written."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -13,6 +14,17 @@ class _Instant(click.DateTime):
 
 
 INSTANT = _Instant(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"])
+
+
+UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def span(value: str) -> timedelta:
+    """A span of time such as 90m, 24h or 7d."""
+    found = re.fullmatch(r"(\d{1,5})([mhd])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not a span such as 90m, 24h or 7d")
+    return int(found[1]) * UNITS[found[2]]
 
 
 def instant_text(value: datetime) -> str:
