@@ -21,8 +21,10 @@ ONE, TWO = "https://known.example/0.png", "https://known.example/copy/0.png"
 
 
 def png(colour: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
-    out = BytesIO()
-    Picture.new("RGB", size, colour).save(out, "PNG")
+    """Two halves, so that there is something to see."""
+    out, picture = BytesIO(), Picture.new("RGB", size, colour)
+    picture.paste("navy", (0, 0, size[0] // 2, size[1]))
+    picture.save(out, "PNG")
     return out.getvalue()
 
 

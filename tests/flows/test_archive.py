@@ -230,15 +230,6 @@ def test_inline_bytes_and_base64_urls_are_pictures_too(keeper: Keeper) -> None:
     assert (one.source_url, two.source_url) == (None, coded)
 
 
-def test_another_size_than_asked_is_flagged(keeper: Keeper) -> None:
-    track_id = keeper.succeeded()
-    with keeper.world.store.writing() as connection:
-        connection.execute(update(Job).values(input={"width": 512, "height": 512}))
-    keeper.web.serve(ONE, png())
-    keeper.tick()
-    assert keeper.world.images(track_id)[0].flags == ["wrong_size"]
-
-
 def test_stopping_gives_the_pictures_back(keeper: Keeper) -> None:
     keeper.succeeded()
     assert len(keeper.claim("w1")) == 1

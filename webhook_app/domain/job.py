@@ -65,6 +65,15 @@ class ImageStatus(StrEnum):
     ERASED = "erased"
 
 
+class ImageFlag(StrEnum):
+    """A remark about a picture that did come."""
+
+    BLANK = "blank"
+    NEAR_BLANK = "near_blank"
+    NSFW = "nsfw"
+    WRONG_SIZE = "wrong_size"
+
+
 class ArchiveStatus(StrEnum):
     NONE = "none"
     PENDING = "pending"

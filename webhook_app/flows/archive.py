@@ -15,7 +15,14 @@ from webhook_app.domain import schedule
 from webhook_app.domain.durations import seconds_between
 from webhook_app.domain.errors import FetchError, StorageError
 from webhook_app.domain.events import Event, EventType
-from webhook_app.domain.job import ARCHIVE_SETTLED, ArchiveStatus, ImageStatus, Status, archive_status_of
+from webhook_app.domain.job import (
+    ARCHIVE_SETTLED,
+    ArchiveStatus,
+    ImageFlag,
+    ImageStatus,
+    Status,
+    archive_status_of,
+)
 from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.domain.outcome import Witness
 from webhook_app.flows.consequences import HOST_NOT_ALLOWED, NOT_DELIVERED
@@ -206,8 +213,9 @@ def _record(
             return
         by_index = images.of_jobs(connection, [claim.track_id])[claim.track_id]
         image = next(row for row in by_index.values() if row.image_id == claim.image_id)
+        flags = [] if inspected is None else _new_flags(job, image, inspected)
         if inspected is not None:
-            values = values | {"flags": _flags(job, image, inspected)}
+            values = values | {"flags": [*image.flags, *flags]}
         elif _told(image) != claim.told:
             # Other sources were named while we tried the old ones: no verdict before they were tried.
             values = {"fetch_at": now, "reason": None}
@@ -215,18 +223,25 @@ def _record(
             return
         if inspected is not None and image.sha256 != inspected.sha256:
             images.refer_to_blob(connection, inspected.sha256)
+        events.append(connection, [_flagged(job, claim.image_id, flag, now) for flag in flags])
         if values["reason"] == HOST_NOT_ALLOWED and image.source_witness == Witness.CALLBACK:
             attempts.look_at(connection, claim.track_id, image.source_attempt, now=now)
         if values["reason"] != image.reason or "status" in values:
             _settle_job(connection, job, now)
 
 
-def _flags(job: Row[Any], image: Row[Any], inspected: Inspected) -> list[str]:
-    flags = list(image.flags)
+def _new_flags(job: Row[Any], image: Row[Any], inspected: Inspected) -> list[str]:
+    """What its bytes show that the picture is not flagged with yet."""
     asked = (job.input.get("width", inspected.width), job.input.get("height", inspected.height))
+    found = [] if inspected.blankness is None else [inspected.blankness]
     if asked != (inspected.width, inspected.height):
-        flags.append("wrong_size")
-    return flags
+        found.append(ImageFlag.WRONG_SIZE)
+    return [flag.value for flag in found if flag not in image.flags]
+
+
+def _flagged(job: Row[Any], image_id: str, flag: str, now: datetime) -> Event:
+    told = {"image_id": image_id, "flag": flag}
+    return Event(EventType.IMAGE_FLAGGED, "worker", now, job.track_id, job.client_id, job.batch_id, told)
 
 
 def _settle_job(connection: Connection, job: Row[Any], now: datetime) -> None:

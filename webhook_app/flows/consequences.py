@@ -11,6 +11,7 @@ from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.job import (
     ArchiveStatus,
     Evidence,
+    ImageFlag,
     ImageStatus,
     OnUnconfirmed,
     Status,
@@ -221,9 +222,9 @@ def _merge_pictures(
         elif index not in by_index and not image["sources"] and image["reason"] is None:
             lost = {"status": ImageStatus.LOST.value, "reason": NOT_DELIVERED, "source_attempt": attempt["n"]}
             image |= lost
-        if outcome.nsfw and index in by_index and "nsfw" not in image["flags"]:
-            image["flags"] = [*image["flags"], "nsfw"]
-            data = {"image_id": image["image_id"], "flag": "nsfw"}
+        if outcome.nsfw and index in by_index and ImageFlag.NSFW not in image["flags"]:
+            image["flags"] = [*image["flags"], ImageFlag.NSFW.value]
+            data = {"image_id": image["image_id"], "flag": ImageFlag.NSFW.value}
             ledger.events.append(event(EventType.IMAGE_FLAGGED, job, "provider", now, data))
         if image != before:
             ledger.changed_images.add((job["track_id"], index))

@@ -13,6 +13,7 @@ from queue import LifoQueue
 from typing import IO, Any, cast
 
 from webhook_app.domain.errors import NotAPicture
+from webhook_app.domain.job import ImageFlag
 from webhook_app.pictures.decode import MAX_PIXELS, Facts
 
 # A child gets no other variable: its parent's hold secrets.
@@ -75,7 +76,8 @@ class DecoderPool:
 def _facts(answer: dict[str, Any]) -> Facts:
     if "refused" in answer:
         raise NotAPicture(str(answer["refused"]), retryable=bool(answer["retryable"]))
-    return Facts(**answer)
+    remark = answer.pop("blankness")
+    return Facts(**answer, blankness=None if remark is None else ImageFlag(remark))
 
 
 class _Child:

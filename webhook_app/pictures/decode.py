@@ -11,6 +11,8 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from webhook_app.domain.errors import NotAPicture
+from webhook_app.domain.job import ImageFlag
+from webhook_app.pictures.blankness import blankness
 from webhook_app.pictures.port import THUMBNAIL_SIZES
 from webhook_app.pictures.structure import (
     CONTENT_TYPES,
@@ -34,6 +36,7 @@ class Facts:
     width: int
     height: int
     trailing_bytes: int
+    blankness: ImageFlag | None
 
 
 def thumbnail_paths(path: Path) -> dict[int, Path]:
@@ -52,8 +55,9 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> Facts:
         Image.MAX_IMAGE_PIXELS = max_pixels
         picture = _load(data, kind)
         trailing_bytes = len(data) - end_of_picture(data, kind)
-        _write_thumbnails(picture, path)
-    return Facts(CONTENT_TYPES[kind], *picture.size, trailing_bytes)
+        seen = _in_colour(picture)
+        _write_thumbnails(seen, path)
+    return Facts(CONTENT_TYPES[kind], *picture.size, trailing_bytes, blankness(seen))
 
 
 def _load(data: bytes, kind: str) -> Image.Image:
@@ -89,7 +93,7 @@ def _broken(data: bytes, kind: str, error: Exception) -> NotAPicture:
 def _write_thumbnails(picture: Image.Image, path: Path) -> None:
     """Never larger than the picture; transparency is kept. The smaller ones are made from the largest."""
     paths = thumbnail_paths(path)
-    largest = _upright(_fit(_in_colour(picture), max(paths)))
+    largest = _upright(_fit(picture, max(paths)))
     for size, target in paths.items():
         _fit(largest, size).save(target, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD, exif=b"", icc_profile=None)
 

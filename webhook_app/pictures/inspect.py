@@ -44,6 +44,7 @@ class PictureInspector:
             width=facts.width,
             height=facts.height,
             trailing_bytes=facts.trailing_bytes,
+            blankness=facts.blankness,
             thumbnails=thumbnail_paths(path),
         )
 

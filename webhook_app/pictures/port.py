@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from webhook_app.domain.job import ImageFlag
+
 THUMBNAIL_SIZES = (128, 256, 512)
 
 
@@ -11,7 +13,7 @@ THUMBNAIL_SIZES = (128, 256, 512)
 class Inspected:
     """A whole, decodable picture. `path` holds the original bytes (decoded where they came as base64), `sha256` is
     theirs in hex. `thumbnails` maps the longer side in pixels to a WebP file beside it; `trailing_bytes` counts what
-    follows the picture."""
+    follows the picture; `blankness` is `blank`, `near_blank` or None."""
 
     path: Path
     content_type: str
@@ -20,6 +22,7 @@ class Inspected:
     width: int
     height: int
     trailing_bytes: int
+    blankness: ImageFlag | None
     thumbnails: dict[int, Path]
 
 

@@ -27,6 +27,8 @@ OF_JOBS = Statement(
     lambda among: select(IMAGES).where(among(IMAGES.c.track_id)).order_by(IMAGES.c.track_id, IMAGES.c.index)
 )
 ADD = insert(IMAGES)
+# To be copied still, and nobody was warned.
+AT_RISK = (Image.fetch_at.is_not(None), Image.at_risk_at.is_(None))
 SAVE = SaveMany(IMAGES, key=["image_id"], columns=MOVABLE)
 
 
@@ -75,6 +77,19 @@ def claim(connection: Connection, *, owner: str, limit: int, lease: timedelta, n
         .returning(Image.__table__)
     )
     rows = connection.execute(statement).all()
+    return sorted(rows, key=lambda row: (row.source_expires_at, row.image_id))
+
+
+def near_their_end(connection: Connection, *, before: datetime, limit: int) -> list[Row[Any]]:
+    """Pictures that nobody was warned of and that are gone before then, unless they are copied; earliest first."""
+    near = select(Image.image_id, Image.track_id).where(*AT_RISK, Image.source_expires_at <= before)
+    return list(connection.execute(near.order_by(Image.source_expires_at, Image.image_id).limit(limit)))
+
+
+def mark_at_risk(connection: Connection, image_ids: Sequence[str], *, now: datetime) -> list[Row[Any]]:
+    """Note the warning; the locks of their jobs are held. Returns those that still need one, by deadline."""
+    statement = update(Image).where(Image.image_id.in_(image_ids), *AT_RISK).values(at_risk_at=now)
+    rows = connection.execute(statement.returning(Image.__table__)).all()
     return sorted(rows, key=lambda row: (row.source_expires_at, row.image_id))
 
 

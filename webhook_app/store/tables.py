@@ -233,7 +233,8 @@ class Blob(Base):
 
 class Image(Base):
     """One picture of a job, made at submit, so that its URL exists from then on. `sources` are the provider's
-    addresses, `source_witness` and `source_attempt` are who named them. `fetch_at` is the next try."""
+    addresses, `source_witness` and `source_attempt` are who named them. `fetch_at` is the next try; `at_risk_at` is
+    when somebody was warned that little time is left."""
 
     __tablename__ = "images"
     __table_args__ = (
@@ -257,6 +258,7 @@ class Image(Base):
     flags: Mapped[list[Any]]
     sha256: Mapped[str | None] = mapped_column(String(64), ForeignKey("blobs.sha256"))
     archived_at: Mapped[datetime | None]
+    at_risk_at: Mapped[datetime | None]
     fetch_at: Mapped[datetime | None]
     fetches: Mapped[int] = mapped_column(default=0)
     lease_owner: Mapped[str | None] = mapped_column(String(80))

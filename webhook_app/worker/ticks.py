@@ -13,6 +13,7 @@ from webhook_app.flows import archive, reconcile, seal, spool, submit
 from webhook_app.flows.archive import ImageClaim
 from webhook_app.flows.receive import apply_stored
 from webhook_app.flows.replay import adopt
+from webhook_app.flows.warn import warn
 from webhook_app.wiring import MODELSLAB, Parts
 from webhook_app.worker.crew import Crew
 from webhook_app.worker.loop import Ticking
@@ -25,6 +26,7 @@ SWEEP_S = 1.0
 SPOOL_S = 5.0
 ADOPT_S = 30.0
 PRUNE_S = 60.0
+WARN_S = 60.0
 SEAL_REST_S = 0.02
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 HEARTBEAT_S = 10.0
@@ -62,6 +64,7 @@ class Ticks:
             Ticking("expire", self.expire, SWEEP_S),
             Ticking("spool", self.drain, SPOOL_S),
             Ticking("prune", self.prune, PRUNE_S),
+            Ticking("warn", self.warn, WARN_S),
             *(Ticking(f"poll-{n}", self.poll, SWEEP_S) for n in range(POLLERS)),
         ]
 
@@ -136,6 +139,10 @@ class Ticks:
 
     def prune(self) -> int:
         return seal.prune(self.parts.store, now=clock())
+
+    def warn(self) -> int:
+        """Of pictures that will be gone soon."""
+        return warn(self.parts.store, limit=BATCH, now=clock())
 
     def poll(self) -> int:
         return reconcile.poll_due(
