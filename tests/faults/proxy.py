@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 
 CHUNK = 65_536
+LONGEST = 256
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -123,8 +124,8 @@ class Proxy:
         tail = b""
         for piece in _pieces(line.client):
             with self._lock:
-                line.armed += [loss for loss in self._losses if loss.times and loss.after in tail + piece]
-            tail = (tail + piece)[-256:]
+                line.armed += [loss for loss in self._losses if loss.times and _comes(loss.after, tail, piece)]
+            tail = (tail + piece)[-LONGEST:]
             try:
                 line.server.sendall(piece)
             except OSError:
@@ -154,9 +155,9 @@ class Proxy:
 
     def _lost(self, line: _Line, piece: bytes) -> Loss | None:
         with self._lock:
-            seen, line.tail = line.tail + piece, piece[-64:]
+            tail, line.tail = line.tail, (line.tail + piece)[-LONGEST:]
             for loss in line.armed:
-                if loss.times and loss.answer in seen:
+                if loss.times and _comes(loss.answer, tail, piece):
                     loss.times -= 1
                     return loss
         return None
@@ -181,6 +182,12 @@ class Proxy:
                     with contextlib.suppress(OSError):
                         end.shutdown(socket.SHUT_RDWR)
                     end.close()
+
+
+def _comes(wanted: bytes, tail: bytes, piece: bytes) -> bool:
+    """Whether these bytes end in this piece; those that came before do not count again."""
+    overlap = len(wanted) - 1
+    return wanted in tail[max(0, len(tail) - overlap) :] + piece
 
 
 def _reset(end: socket.socket) -> None:

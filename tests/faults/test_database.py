@@ -139,6 +139,17 @@ def test_a_provider_s_answer_is_not_lost_with_the_commit_that_recorded_it(site: 
     assert "submit.unconfirmed" not in {event["type"] for event in events}
 
 
+def test_a_job_whose_commit_before_the_socket_went_unheard_is_sent_once_and_soon(site: Site) -> None:
+    loss = site.worker.lose(after=b"INSERT INTO attempts", answer=COMMITTED)
+    track_id = site.app.submit("unheard beginning").json()["track_id"]
+    loss.wait()
+    job = site.finished(track_id)
+    assert (job["status"], job["attempt"]) == ("succeeded", 1)
+    assert len(site.app.ledger("submit", track_id)) == 1
+    (attempt,) = site.app.call("GET", f"/v1/jobs/{track_id}/attempts").json()["data"]
+    assert (attempt["sends"], attempt["unconfirmed_at"]) == (2, None)
+
+
 def test_jobs_flow_while_random_sessions_are_terminated(site: Site) -> None:
     storm(site, seconds=3.0, jobs=20)
 

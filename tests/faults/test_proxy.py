@@ -104,6 +104,18 @@ def test_only_the_answer_that_was_ordered_is_lost(echo: tuple[str, int]) -> None
             assert read(again, 16) == b"0123456789commit"
 
 
+def test_what_passed_before_the_order_does_not_count(echo: tuple[str, int]) -> None:
+    with proxy(echo) as made, call(made) as end:
+        assert read(end, 15) == b"0123456789hello"
+        loss = made.lose(after=b"hello", answer=b"89")
+        end.sendall(b"a")
+        assert read(end, 11) == b"0123456789a"
+        end.sendall(b"hel")
+        assert read(end, 13) == b"0123456789hel"
+        end.sendall(b"lo")
+        loss.wait()
+
+
 def test_all_connections_are_reset_at_once(echo: tuple[str, int]) -> None:
     with proxy(echo) as made, call(made) as first, call(made) as second:
         assert read(first, 15) == read(second, 15)
