@@ -98,22 +98,25 @@ def reload_under_load(app: Installation, times: int) -> None:
 
 
 def test_a_stop_ends_every_wait_and_answers_it(app: Installation) -> None:
-    web = app.start_web()
+    web = app.start_web(MAX_WAITERS=str(AT_ONCE))
     track_ids = [app.submit(f"waiting {n}").json()["track_id"] for n in range(AT_ONCE)]
+
+    def held(track_id: str, wait_s: int) -> requests.Response | None:
+        """The answer, None when it came at once because all places were taken."""
+        answer = app.call("GET", f"/v1/jobs/{track_id}?wait={wait_s}")
+        return answer if "Preference-Applied" in answer.headers else None
+
+    def wait(track_id: str) -> requests.Response:
+        found: requests.Response = eventually(lambda: held(track_id, 60), "there is a place")
+        return found
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        waits = [pool.submit(app.call, "GET", f"/v1/jobs/{track_id}?wait=60") for track_id in track_ids]
-        eventually(lambda: len(open_requests(app)) >= AT_ONCE, "all of them wait")
+        waits = [pool.submit(wait, track_id) for track_id in track_ids]
+        eventually(lambda: held(track_ids[0], 1) is None, "all places are taken")
         web.popen.send_signal(signal.SIGTERM)
-        answers = [wait.result(timeout=PATIENCE_S) for wait in waits]
+        answers = [one.result(timeout=PATIENCE_S) for one in waits]
     assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(200, "queued")] * AT_ONCE
     assert web.stop() == 0
-
-
-def open_requests(app: Installation) -> list[str]:
-    """Connections to the server that stand, as the kernel lists them."""
-    port = f":{int(app.env['PORT']):04X}"
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [row[2] for row in rows if row[1].endswith(port) and row[3] == "01"]
 
 
 def answer_to(app: Installation, head: str, *pieces: bytes, ends: bool = False) -> tuple[int, dict[str, object]]:
