@@ -1,22 +1,18 @@
 """The routes of the acted provider: submits, fetches, server operations, pictures. It decides nothing itself."""
 
-import base64
-import hashlib
-import io
 import threading
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, request, send_file
+from flask import Blueprint, Flask, Response, current_app, request
 
 from webhook_app.emulator import bodies, pages, wire
 from webhook_app.emulator.control import control
 from webhook_app.emulator.fetching import answer_to_fetch
+from webhook_app.emulator.gallery import serve_picture
 from webhook_app.emulator.job import Job
 from webhook_app.emulator.options import EmulatorOptions
-from webhook_app.emulator.painting import black, paint
 from webhook_app.emulator.refusals import Refusal
 from webhook_app.emulator.studio import Studio
 from webhook_app.emulator.submission import check_key, read_submission
@@ -174,7 +170,7 @@ def picture(name: str) -> Response:
         response = _no_picture(fault)
         studio.record("picture", job, path=request.path, http_status=response.status_code, fault=fault)
         return response
-    return _picture(studio, job, index)
+    return serve_picture(studio, job, index)
 
 
 def _no_picture(fault: PictureFault) -> Response:
@@ -186,30 +182,3 @@ def _no_picture(fault: PictureFault) -> Response:
             return Response(pages.ACCESS_DENIED, 403, mimetype="application/xml")
         case _:
             return Response(pages.NO_PICTURE, 404, mimetype="text/html")
-
-
-def _picture(studio: Studio, job: Job, index: int) -> Response:
-    started_at = time.perf_counter()
-    data = _pixels(job, index)
-    digest = hashlib.sha256(data).hexdigest()
-    studio.record(
-        "picture",
-        job,
-        path=request.path,
-        http_status=200,
-        fault=None,
-        bytes=len(data),
-        sha256=digest,
-        took_s=round(time.perf_counter() - started_at, 4),
-    )
-    if job.submission.base64:
-        return Response(base64.b64encode(data), mimetype="text/plain")
-    return send_file(io.BytesIO(data), mimetype="image/png", etag=digest[:32], conditional=True)
-
-
-def _pixels(job: Job, index: int) -> bytes:
-    asked = job.submission
-    if asked.flagged:
-        return black(asked.width, asked.height)
-    source = "" if asked.init_image is None else f"{asked.init_image} {asked.strength}"
-    return paint(asked.prompt, job.seed, asked.width, asked.height, index, source)

@@ -14,6 +14,8 @@ from webhook_app.emulator.words import (
     IdForm,
     MessageForm,
     PictureFault,
+    PictureKind,
+    PictureTransfer,
     ProxyLinksForm,
     StatusForm,
     SubmitFault,
@@ -49,6 +51,9 @@ class Fate:
     picture_404_first_k: int
     picture_fault: PictureFault
     picture_fault_first_k: int
+    picture_kind: PictureKind
+    picture_transfer: PictureTransfer
+    lifetime_s: float
     shape: Shape
     drawn_seed: int
 
@@ -71,6 +76,9 @@ def decide(options: EmulatorOptions, *, digest: str, repeat: int) -> Fate:
         picture_404_first_k=options.picture_404s,
         picture_fault=PictureFault(pick("picture_fault")),
         picture_fault_first_k=options.picture_fault_reads,
+        picture_kind=PictureKind(pick("picture_kind")),
+        picture_transfer=PictureTransfer(pick("picture_transfer")),
+        lifetime_s=options.lifetime_s,
         shape=Shape(
             message=MessageForm(pick("message_form")),
             id=IdForm(pick("id_form")),

@@ -24,9 +24,9 @@ class JobState(StrEnum):
 class Job:
     """`base` is the scheme and host that the submit came to, `fetch_path` the route family's fetch path.
 
-    `starts_at` and `done_at` are on the timer's clock. `shown_form` is how the submit was answered, None until then:
-    it decides which `id` the callback carries, as a client never told an id should not learn it there. `fetches` counts
-    those since the job was done.
+    `placed_at`, `starts_at` and `done_at` are on the timer's clock. `shown_form` is how the submit was answered, None
+    until then: it decides which `id` the callback carries, as a client never told an id should not learn it there.
+    `fetches` counts those since the job was done.
     """
 
     id: int
@@ -38,6 +38,7 @@ class Job:
     seed: int
     starts_at: float
     done_at: float
+    placed_at: float
     state: JobState = JobState.PROCESSING
     shown_form: SubmitForm | None = None
     answered: bool = False

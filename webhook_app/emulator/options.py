@@ -17,6 +17,8 @@ from webhook_app.emulator.words import (
     IdForm,
     MessageForm,
     PictureFault,
+    PictureKind,
+    PictureTransfer,
     ProxyLinksForm,
     StatusForm,
     SubmitFault,
@@ -79,6 +81,11 @@ class EmulatorOptions:
     picture_404s: int = _option(0, READS, "Reads of each finished picture that answer 404 first.")
     picture_fault: str = _mix(READS, PictureFault, "What goes wrong with the first reads of a picture.")
     picture_fault_reads: int = _option(3, READS, "Reads of each finished picture that it goes wrong for.")
+    picture_kind: str = _mix(READS, PictureKind, "What the bytes of a picture are.")
+    picture_transfer: str = _mix(READS, PictureTransfer, "How a picture comes over the wire.")
+    drip_bytes_s: int = _option(1, READS, "Bytes a second of 'drip'; 0 sends the headers alone.")
+    redirects_length: int = _option(4, READS, "Redirects before the picture of 'redirects'.")
+    lifetime_s: float = _option(86_400.0, READS, "Seconds from its submit after which a picture is gone.")
 
     message_form: str = _mix(SHAPES, MessageForm, "How messages are told.")
     id_form: str = _mix(SHAPES, IdForm, "How ids are told.")
@@ -94,8 +101,8 @@ class EmulatorOptions:
             parse_mix(name, getattr(self, name), words)
         if self.error_style not in list(ErrorStyle):
             raise OptionError(f"error_style: {self.error_style!r} is not one of {', '.join(ErrorStyle)}")
-        if self.parallel < 1 or self.remember < 1:
-            raise OptionError("parallel and remember: must be at least 1")
+        if self.parallel < 1 or self.remember < 1 or self.drip_bytes_s < 1:
+            raise OptionError("parallel, remember and drip_bytes_s: must be at least 1")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise OptionError("tls_certificate and tls_key: one needs the other")
 

@@ -139,7 +139,7 @@ class Studio:
         done_at = starts_at + self.options.delay_s
         heapq.heappush(self._gpus, done_at)
         seed = fate.drawn_seed if asked.seed is None else asked.seed
-        job = Job(next(self._ids), str(uuid.uuid4()), base, fetch_path, asked, fate, seed, starts_at, done_at)
+        job = Job(next(self._ids), str(uuid.uuid4()), base, fetch_path, asked, fate, seed, starts_at, done_at, now)
         self._jobs[job.id] = self._by_prefix[job.prefix] = self._open[job.id] = job
         while len(self._jobs) > self.options.remember:
             _, oldest = self._jobs.popitem(last=False)
@@ -184,6 +184,10 @@ class Studio:
     def hold(self, job: Job, seconds: float) -> bool:
         """Keep the request waiting, but not the callback. True: the emulator is stopping, there is no time left."""
         self.answered(job)
+        return self._stopping.wait(seconds)
+
+    def pause(self, seconds: float) -> bool:
+        """Keep a picture waiting. True: the emulator is stopping."""
         return self._stopping.wait(seconds)
 
     def answered(self, job: Job) -> None:
@@ -255,6 +259,8 @@ class Studio:
             job = self._by_prefix.get(parts["prefix"])
             if job is None or job.state is not JobState.SUCCESS or not _ends_one_of(path, job.picture_urls()):
                 return NO_PICTURE
+            if self.timer.now() >= job.placed_at + job.fate.lifetime_s:
+                return Reading(job, int(parts["index"]), PictureFault.NOT_FOUND)
             job.reads[name] = job.reads.get(name, 0) + 1
             return Reading(job, int(parts["index"]), _picture_fault(job.fate, job.reads[name]))
 

@@ -92,6 +92,35 @@ class PictureFault(Word):
     FORBIDDEN = "forbidden", "403, the XML of an object store"
 
 
+class PictureKind(Word):
+    """What the bytes of a job's pictures are. Equal asks still have equal bytes."""
+
+    PNG = "png", "a PNG as asked"
+    JPEG = "jpeg", "a JPEG under the same name"
+    WEBP = "webp", "a WebP under the same name"
+    TRUNCATED = "truncated", "a PNG without its last third, told as whole"
+    CRC = "crc", "a PNG with a byte changed in the middle"
+    BOMB = "bomb", "a small PNG whose header says 50,000 x 50,000"
+    SVG = "svg", "an SVG with a script, told as image/png"
+    GIF = "gif", "a GIF"
+    TRAILING_HTML = "trailing_html", "a PNG, then an HTML page with a script"
+    TRAILING_ZIP = "trailing_zip", "a PNG, then a ZIP archive"
+    WRONG_SIZE = "wrong_size", "a PNG of half the width and height"
+    BLANK = "blank", "a black PNG"
+    NEAR_BLANK = "near_blank", "a black PNG with a few grey words"
+
+
+class PictureTransfer(Word):
+    """How the bytes of a job's pictures come over the wire."""
+
+    WHOLE = "whole", "at once"
+    DRIP = "drip", "drip_bytes_s bytes a second"
+    CUT = "cut", "the connection closes after half of them"
+    WRONG_LENGTH = "wrong_length", "whole, but Content-Length says 1,000 more"
+    RESET = "reset", "the connection is reset after half of them"
+    REDIRECTS = "redirects", "behind redirects_length redirects"
+
+
 class MessageForm(Word):
     """How a message is told. Refusals of a wrong body are told as the error style has them."""
 
