@@ -1,6 +1,7 @@
 """The way to PostgreSQL breaks at the worst moments (reliability.md, F6, F7): commits whose fate nobody learns, and
 sessions that die under load. One installation, its web and its worker each behind a fault proxy."""
 
+import contextlib
 import hashlib
 import random
 import shutil
@@ -193,23 +194,19 @@ def persistent(site: Site, name: str, pause_s: float) -> str:
     return str(eventually(taken, f"{name} is taken"))
 
 
-class terminating:
+@contextlib.contextmanager
+def terminating(site: Site, seconds: float) -> Iterator[None]:
     """Sessions of ours die one by one while the block runs, and for as long as was asked."""
+    thread = threading.Thread(target=_terminate, args=(site.database_url, time.monotonic() + seconds), daemon=True)
+    thread.start()
+    yield
+    thread.join()
 
-    def __init__(self, site: Site, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
-        self._thread = threading.Thread(target=self._run, args=(site.database_url,), daemon=True)
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()
-
-    def _run(self, url: str) -> None:
-        engine = create_engine(normalised(url), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            while time.monotonic() < self._until:
-                connection.execute(text(TERMINATE))
-                time.sleep(0.1)
-        engine.dispose()
+def _terminate(url: str, until: float) -> None:
+    engine = create_engine(normalised(url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        while time.monotonic() < until:
+            connection.execute(text(TERMINATE))
+            time.sleep(0.1)
+    engine.dispose()

@@ -25,7 +25,8 @@ from webhook_app.store.engine import Store
 from webhook_app.store.tables import Callback, EventRow, Job
 from webhook_app.wiring import policy
 
-IN_TIME_S = 6.0
+# About 5 s are promised. A loaded machine may be slower, but not as slow as the 10 s that SQLite waits for a lock.
+IN_TIME_S = 9.0
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
