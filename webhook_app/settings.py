@@ -78,12 +78,6 @@ def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _not_yet_signed(value: str) -> str:
-    if value == "signed":
-        raise ValueError("signed is not supported yet; use public or key")
-    return value
-
-
 Commas = BeforeValidator(_comma_list)
 Text = Annotated[str, Field(min_length=1)]
 Secret = Annotated[str | None, Field(repr=False)]
@@ -115,7 +109,8 @@ class Settings(BaseModel):
     modelslab_output_hosts: Annotated[tuple[str, ...], Commas] = ()
     private_output_hosts: Annotated[tuple[str, ...], Commas, AfterValidator(_host_and_port)] = ()
     max_queued: Whole = 100_000
-    image_access: Annotated[Literal["public", "signed", "key"], AfterValidator(_not_yet_signed)] = "public"
+    image_access: Literal["public", "signed", "key"] = "public"
+    image_url_ttl_s: Annotated[int, Field(ge=1, le=31_536_000)] = 86_400
     job_timeout_s: Whole = 900
     submit_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     submit_confirm_s: Whole = 120

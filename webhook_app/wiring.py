@@ -4,10 +4,11 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from webhook_app.domain.links import Links
 from webhook_app.domain.tokens import Tokens
 from webhook_app.flows.policy import Policy
 from webhook_app.net.fetch import GuardedFetcher
@@ -90,6 +91,20 @@ def callback_url(parts: Parts, track_id: str, attempt: int) -> str | None:
         return None
     token = parts.tokens.callback(MODELSLAB, track_id, attempt)
     return f"{parts.settings.callback_base_url}/callbacks/{MODELSLAB}/{track_id}/{token}"
+
+
+def links(parts: Parts) -> Links | None:
+    """How the addresses of pictures are signed; None where `IMAGE_ACCESS` does not ask for it."""
+    settings = parts.settings
+    signed = settings.image_access == "signed"
+    return Links(parts.tokens, timedelta(seconds=settings.image_url_ttl_s)) if signed else None
+
+
+def image_url(parts: Parts, image_id: str, now: datetime) -> str:
+    """The picture's lasting address. The extension is decoration: it is chosen at submit, before anybody knows the
+    type. A signed one ends, and lasts in that the job always tells a good one."""
+    lasting, signs = f"{parts.settings.public_url}/images/{image_id}.png", links(parts)
+    return lasting if signs is None else f"{lasting}?{signs.query(image_id, now)}"
 
 
 def bundle_at(target: str, *, overwrite: bool) -> AbstractContextManager[Bundle]:

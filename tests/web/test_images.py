@@ -1,19 +1,25 @@
 """The pictures' door: lasting, cacheable, and never a way to somebody else's."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from tests.web.doors import KNOWN_HOST, Doors
 from webhook_app.domain.job import Scope
 from webhook_app.domain.keys import blob_key
+from webhook_app.domain.links import Links
+from webhook_app.domain.tokens import Tokens
 from webhook_app.flows.keys import create_key
 from webhook_app.store.engine import Store
+from webhook_app.store.tables import Image
 
 CONTENT = bytes(range(256)) * 1000
 SIZE = len(CONTENT)
+PUBLIC = "http://127.0.0.1:8000"
+RANGES = "bytes=" + ",".join(f"{start}-{start + 1000}" for start in range(1000))
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def test_a_range_is_206(doors: Doors, archived: str, header: str, expected: byte
     assert answer.headers["Content-Length"] == str(len(expected))
 
 
-@pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=9-1", "pages=1-2", "bytes=x"])
+@pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=9-1", "pages=1-2", "bytes=x", RANGES])
 def test_ranges_that_we_do_not_serve_are_the_whole(doors: Doors, archived: str, header: str) -> None:
     assert doors.http.get(archived, headers={"Range": header}).status_code == 200
 
@@ -112,7 +118,9 @@ def test_if_none_match_is_304(doors: Doors, archived: str) -> None:
         assert (answer.status_code, answer.data) == (304, b"")
         assert answer.headers["ETag"] == etag
         assert "immutable" in answer.headers["Cache-Control"]
-    assert doors.http.get(archived, headers={"If-None-Match": '"other"'}).status_code == 200
+    flood = ", ".join(f'"{number}"' for number in range(2000))
+    for given, status in (('"other"', 200), (flood, 200), (f"{flood}, {etag}", 304), ("nonsense", 200), ('"', 200)):
+        assert doors.http.get(archived, headers={"If-None-Match": given}).status_code == status
 
 
 @pytest.mark.parametrize("size", [128, 256, 512])
@@ -230,3 +238,92 @@ class TestAccessByKey:
     def test_nobody_is_sent_to_the_source(self, doors: Doors) -> None:
         address = pending(doors, f"{KNOWN_HOST}/a.png")
         assert self.ask(doors, address, "tests", Scope.READ).status_code == 503
+
+
+class TestSignedAccess:
+    """With IMAGE_ACCESS=signed an address ends, and the job tells one that has not."""
+
+    @pytest.fixture
+    def doors(self, store: Store, tmp_path: Path) -> Doors:
+        return Doors(
+            store,
+            tmp_path,
+            {"IMAGE_ACCESS": "signed", "IMAGE_URL_TTL_S": "3600", "SECRET_KEY": "the new one, the old one"},
+        )
+
+    @pytest.fixture
+    def image_id(self, archived: str) -> str:
+        return archived.removeprefix("/images/").removesuffix(".png")
+
+    def links(self, doors: Doors, *, ttl: timedelta = timedelta(hours=1)) -> Links:
+        return Links(doors.parts.tokens, ttl)
+
+    def read(self, doors: Doors, path: str, **headers: str) -> TestResponse:
+        _, secret = create_key(doors.store, client="tests", name="a key", scopes=[Scope.READ], now=datetime.now(UTC))
+        return doors.http.get(path, headers={"Authorization": f"Bearer {secret}", **headers})
+
+    def test_the_job_tells_addresses_that_work(self, doors: Doors, image_id: str) -> None:
+        facts = self.read(doors, f"/v1/images/{image_id}").json
+        assert facts is not None
+        job = self.read(doors, f"/v1/jobs/{facts['track_id']}").json
+        assert job is not None
+        assert job["images"][0]["url"] == facts["url"]
+        whole, small = (doors.http.get(facts[name].removeprefix(PUBLIC)) for name in ("url", "thumbnail_url"))
+        assert (whole.status_code, whole.data) == (200, CONTENT)
+        assert (small.status_code, small.content_type) == (200, "image/webp")
+        private, age, immutable = whole.headers["Cache-Control"].split(", ")
+        assert (private, immutable) == ("private", "immutable")
+        assert 3600 - 60 < int(age.removeprefix("max-age=")) <= 3600 + 86_400
+
+    def test_an_address_is_good_for_its_time_and_the_rest_of_the_day(self, doors: Doors, image_id: str) -> None:
+        now = datetime.now(UTC)
+        old = self.links(doors).query(image_id, now - timedelta(days=3))
+        refused = doors.http.get(f"/images/{image_id}.png?{old}")
+        assert code(refused) == (403, "link_not_valid")
+        assert "fresh" in refused.json["detail"]  # type: ignore[index]
+        assert refused.headers["Cache-Control"] == "no-store"
+        day = datetime(2026, 11, 25, tzinfo=UTC)
+        ends = self.links(doors).ends
+        assert ends(day) == ends(day + timedelta(hours=22, minutes=59)) == (day + timedelta(days=1)).timestamp()
+        assert ends(day + timedelta(hours=23, seconds=1)) == (day + timedelta(days=2)).timestamp()
+
+    def test_an_address_without_its_own_signature_is_refused(self, doors: Doors, image_id: str) -> None:
+        now = datetime.now(UTC)
+        good = self.links(doors).query(image_id, now)
+        other = self.links(doors).query("img_" + "a" * 26, now)
+        expires, signature = good.split("&")
+        for query in (
+            "",
+            expires,
+            signature,
+            other,
+            good.replace("expires=1", "expires=2"),
+            f"expires=x&{signature}",
+            f"expires={'9' * 400}&{signature}",
+            f"expires=%D9%A3&{signature}",
+            f"{expires}&signature=%00",
+            f"{expires}&signature=%C3%A9",
+        ):
+            assert code(doors.http.get(f"/images/{image_id}.png?{query}")) == (403, "link_not_valid"), query
+        assert doors.http.get(f"/images/{image_id}.png?{good}").status_code == 200
+
+    def test_a_secret_that_is_on_its_way_out_is_still_good(self, doors: Doors, image_id: str) -> None:
+        query = Links(Tokens((doors.parts.tokens.secrets[-1],)), timedelta(hours=1)).query(image_id, datetime.now(UTC))
+        assert doors.http.get(f"/images/{image_id}.png?{query}").status_code == 200
+
+    def test_a_job_s_etag_tells_when_its_addresses_end(self, doors: Doors, image_id: str) -> None:
+        with doors.store.reading() as connection:
+            track_id = str(connection.scalar(select(Image.track_id).where(Image.image_id == image_id)))
+        answer = self.read(doors, f"/v1/jobs/{track_id}")
+        etag = answer.headers["ETag"]
+        assert answer.json is not None
+        assert f"expires={etag.strip(chr(34)).rpartition('.')[2]}&" in answer.json["images"][0]["url"]
+        assert self.read(doors, f"/v1/jobs/{track_id}", **{"If-None-Match": etag}).status_code == 304
+        yesterday = etag.rpartition(".")[0] + '.1"'
+        assert self.read(doors, f"/v1/jobs/{track_id}", **{"If-None-Match": yesterday}).status_code == 200
+
+    def test_nobody_is_sent_to_the_source(self, doors: Doors) -> None:
+        address = pending(doors, f"{KNOWN_HOST}/a.png")
+        image_id = address.removeprefix("/images/").removesuffix(".png")
+        query = self.links(doors).query(image_id, datetime.now(UTC))
+        assert code(doors.http.get(f"{address}?{query}")) == (503, "archive_unavailable")

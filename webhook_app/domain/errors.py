@@ -67,6 +67,10 @@ class InsufficientScope(ProblemError):
     code, status, title = "insufficient_scope", 403, "The API key's scopes do not allow this"
 
 
+class LinkNotValid(ProblemError):
+    code, status, title = "link_not_valid", 403, "The picture's address is not signed, or has ended"
+
+
 class NotFound(ProblemError):
     code, status, title = "not_found", 404, "Not found"
 

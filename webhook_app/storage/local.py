@@ -10,11 +10,13 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from webhook_app.domain.errors import NotAnObject, StorageError
+from webhook_app.storage.blocking import blocking
 from webhook_app.storage.names import is_key, parts_of
 from webhook_app.storage.port import StoredObject
 
@@ -221,7 +223,8 @@ def _is_temporary(key: str) -> bool:
 def _chunks(stream: BinaryIO, key: str, length: int | None) -> Iterator[bytes]:
     with stream, _translated("read", key):
         while length is None or length > 0:
-            chunk = stream.read(CHUNK if length is None else min(CHUNK, length))
+            wanted = CHUNK if length is None else min(CHUNK, length)
+            chunk = blocking(partial(stream.read, wanted))
             if not chunk:
                 return
             if length is not None:

@@ -1,8 +1,10 @@
 """The pictures themselves, at addresses that last: our copy, and until there is one a redirect to the provider's."""
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from webhook_app.domain.errors import (
     Gone,
     ImageNotReady,
     InvalidField,
+    LinkNotValid,
     NotFound,
     StorageError,
 )
@@ -29,7 +32,7 @@ from webhook_app.web import auth
 from webhook_app.web.auth import Authenticator, Caller
 from webhook_app.web.ranges import Unsatisfiable, window
 from webhook_app.web.registry import Registry
-from webhook_app.wiring import Parts
+from webhook_app.wiring import Parts, links
 
 IMAGE_ID = re.compile(r"img_[a-z2-7]{26}")
 SIZES = ("128", "256", "512")
@@ -46,6 +49,8 @@ class ImageQuery(BaseModel):
     size: int | None = Field(
         None, description="128, 256 or 512: a WebP thumbnail with so many pixels on its longer side."
     )
+    expires: int | None = Field(None, description="With IMAGE_ACCESS=signed: when this address ends.")
+    signature: str | None = Field(None, description="With IMAGE_ACCESS=signed. GET the job for a fresh address.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,17 @@ class Copy:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who asks, where only its client may see a picture, and how long the answer may be kept, and by whom."""
+
+    caller: Caller | None
+    cache_control: str
+
+
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The route; who may call it is `IMAGE_ACCESS`'s affair, so that the route itself is public."""
     authenticator: Authenticator = app.extensions["authenticator"]
-    by_key = parts.settings.image_access == "key"
 
     @registry.route(
         app,
@@ -79,10 +91,10 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         """Our copy once it is archived, before that a redirect to the provider's. The address never changes; its
         extension is decoration."""
         size = _asked_size()
-        caller = _reader(authenticator) if by_key else None
-        image = _image(parts, image_id, caller)
+        admitted = _admit(parts, authenticator, image_id, datetime.now(UTC))
+        image = _image(parts, image_id, admitted.caller)
         if image["status"] == ImageStatus.ARCHIVED:
-            return _serve(parts, _copy(parts, image, size), private=by_key)
+            return _serve(parts, _copy(parts, image, size), admitted.cache_control)
         return _not_archived(parts, image)
 
 
@@ -93,9 +105,21 @@ def _asked_size() -> int | None:
     return None if size is None else int(size)
 
 
-def _reader(authenticator: Authenticator) -> Caller:
-    authenticator.guard(Scope.READ)
-    return auth.caller()
+def _admit(parts: Parts, authenticator: Authenticator, image_id: str, now: datetime) -> Admission:
+    """Raises what the caller lacks: a key, or a good signature. Who has the address of a public picture has both."""
+    if parts.settings.image_access == "key":
+        authenticator.guard(Scope.READ)
+        return Admission(auth.caller(), f"private, max-age={YEAR_S}, immutable")
+    signs = links(parts)
+    if signs is None:
+        return Admission(None, f"public, max-age={YEAR_S}, immutable")
+    ends = signs.signed(image_id, request.args.get("expires", ""), request.args.get("signature", ""))
+    if ends is None:
+        raise LinkNotValid("This address has no valid signature; GET the job for one that has.")
+    left_s = ends - int(now.timestamp())
+    if left_s <= 0:
+        raise LinkNotValid("This address has ended; GET the job for a fresh one.")
+    return Admission(None, f"private, max-age={left_s}, immutable")
 
 
 def _image(parts: Parts, image_id: str, caller: Caller | None) -> dict[str, Any]:
@@ -161,11 +185,11 @@ def _length(parts: Parts, key: str) -> int:
     return length
 
 
-def _serve(parts: Parts, copy: Copy, *, private: bool) -> Response:
+def _serve(parts: Parts, copy: Copy, cache_control: str) -> Response:
     """The copy, or the part of it that is asked for. A HEAD reads nothing, and knows no ranges."""
     response = Response(content_type=copy.content_type, direct_passthrough=True)
     response.set_etag(copy.etag)
-    response.headers["Cache-Control"] = f"{'private' if private else 'public'}, max-age={YEAR_S}, immutable"
+    response.headers["Cache-Control"] = cache_control
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["Content-Disposition"] = f'inline; filename="{copy.filename}"'
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
@@ -214,4 +238,11 @@ def _bytes(parts: Parts, key: str, start: int, length: int) -> Iterator[bytes]:
         first = next(chunks, b"")
     except StorageError as error:
         raise ArchiveUnavailable("The picture cannot be read now.", retry_after_s=RETRY_AFTER_S) from error
-    return chain((first,), chunks)
+    return _fairly(chain((first,), chunks))
+
+
+def _fairly(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Under gevent nobody else would have a turn while a client takes the bytes as fast as they come."""
+    for chunk in chunks:
+        yield chunk
+        time.sleep(0)

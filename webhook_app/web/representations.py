@@ -1,6 +1,7 @@
 """How rows look outside: a job, a picture, an event, an attempt, a callback, as the public contract names them."""
 
 import base64
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +41,7 @@ def job(
     images: list[dict[str, Any]],
     *,
     public_url: str,
+    image_url: Callable[[str], str],
     next_action_at: datetime | None,
     queue_position: int | None,
 ) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def job(
     shown = (
         {name: row[name] for name in (*JOB_MEMBERS, *PROVIDER_MEMBERS)}
         | {
-            "images": [image(each, public_url=public_url) for each in images],
+            "images": [image(each, url=image_url(each["image_id"])) for each in images],
             "archive_status": row["archive_status"],
             "flags": row["flags"],
             "error": row["error"],
@@ -95,19 +97,13 @@ def _fitted(shown: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def image_url(image_id: str, public_url: str) -> str:
-    """The picture's lasting URL. The extension is decoration: it is chosen at submit, before anybody knows the type."""
-    return f"{public_url}/images/{image_id}.png"
-
-
-def image(row: dict[str, Any], *, public_url: str) -> dict[str, Any]:
+def image(row: dict[str, Any], *, url: str) -> dict[str, Any]:
     """A picture, with the facts of its archived bytes where there are any."""
-    url = image_url(row["image_id"], public_url)
     return {
         "image_id": row["image_id"],
         "index": row["index"],
         "url": url,
-        "thumbnail_url": f"{url}?size=256",
+        "thumbnail_url": f"{url}{'&' if '?' in url else '?'}size=256",
         "status": row["status"],
         "content_type": row["content_type"],
         "bytes": row["bytes"],

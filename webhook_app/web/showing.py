@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from flask import Response
@@ -14,7 +15,7 @@ from webhook_app.store import reads
 from webhook_app.web import representations
 from webhook_app.web.auth import caller
 from webhook_app.web.respond import json_response
-from webhook_app.wiring import Parts
+from webhook_app.wiring import Parts, image_url, links
 
 NO_SUCH_JOB = "There is no such job."
 
@@ -29,18 +30,20 @@ def own_job(connection: Connection, track_id: str) -> dict[str, Any]:
     return row
 
 
-def shown_jobs(connection: Connection, rows: Sequence[dict[str, Any]], *, public_url: str) -> list[dict[str, Any]]:
+def shown_jobs(parts: Parts, connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The jobs as answers show them, in the same order: five queries however many they are."""
     images = reads.images_of(connection, [row["track_id"] for row in rows])
     due = reads.next_action_at(connection, rows)
     places = reads.queue_positions(connection, rows)
     slotless = any(row["waiting_for"] == WaitingFor.PROVIDER_SLOT for row in rows)
-    paused = reads.paused_providers(connection, datetime.now(UTC)) if slotless else set()
+    now = datetime.now(UTC)
+    paused = reads.paused_providers(connection, now) if slotless else set()
     return [
         representations.job(
             row | _now(row, paused),
             images[row["track_id"]],
-            public_url=public_url,
+            public_url=parts.settings.public_url,
+            image_url=partial(image_url, parts, now=now),
             next_action_at=due.get(row["track_id"]),
             queue_position=places.get(row["track_id"]),
         )
@@ -58,8 +61,10 @@ def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[s
     """The caller's job as it is now, with its ETag."""
     with parts.store.looking() as connection:
         row = own_job(connection, track_id)
-        shown = shown_jobs(connection, [row], public_url=parts.settings.public_url)[0]
+        shown = shown_jobs(parts, connection, [row])[0]
     response = json_response(shown, status, headers)
-    response.set_etag(representations.etag(row))
+    signs = links(parts)
+    # Signed addresses become others while the job stays the same: a client must not keep those that end.
+    response.set_etag(representations.etag(row) + (f".{signs.ends(datetime.now(UTC))}" if signs else ""))
     response.headers["Cache-Control"] = "private, no-cache"
     return response

@@ -1,5 +1,7 @@
 """`GET /v1/images/{image_id}`: one picture's facts. The picture itself is served elsewhere, without a key."""
 
+from datetime import UTC, datetime
+
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
@@ -11,7 +13,7 @@ from webhook_app.web.answers import ImageFacts
 from webhook_app.web.auth import caller
 from webhook_app.web.registry import Registry
 from webhook_app.web.respond import json_response
-from webhook_app.wiring import Parts
+from webhook_app.wiring import Parts, image_url
 
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
@@ -33,5 +35,5 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
             raise NotFound("There is no such picture.")
         if row["erased_at"] is not None:
             raise Erased("This picture has been erased.")
-        shown = representations.image(row, public_url=parts.settings.public_url)
+        shown = representations.image(row, url=image_url(parts, image_id, datetime.now(UTC)))
         return json_response(shown | {"track_id": row["track_id"]})

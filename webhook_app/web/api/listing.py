@@ -76,7 +76,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         wanted = _filter(asked, metadata, paging.instant_and_id(listing.after))
         with parts.store.reading() as connection:
             rows = reads.jobs(connection, wanted, limit=listing.limit + 1)
-            shown = shown_jobs(connection, rows[: listing.limit], public_url=parts.settings.public_url)
+            shown = shown_jobs(parts, connection, rows[: listing.limit])
         return listing.shown(shown, rows)
 
 
