@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -119,6 +120,7 @@ class Settings(BaseModel):
     wait_max_s: Annotated[int, Field(ge=0, le=3600)] = 60
     max_waiters: Annotated[int, Field(ge=0)]
     metrics_public: bool = False
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     shutdown_grace_s: Annotated[int, Field(ge=1, le=3600)] = 25
     web_concurrency: Whole
     web_threads: Whole = 576
@@ -179,6 +181,10 @@ class Settings(BaseModel):
     def callbacks_possible(self) -> bool:
         """Whether the provider is given a webhook at all; it demands https unless it is local. Else polling alone."""
         return self.provider_is_local or self.callback_base_url.startswith("https://")
+
+    def retained_from(self, now: datetime) -> datetime | None:
+        """Jobs that ended before this instant are erased; None: never."""
+        return None if self.retention_days is None else now - timedelta(days=self.retention_days)
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret text, for the logs to hide."""

@@ -99,6 +99,15 @@ def test_a_job_is_canceled_and_one_that_ended_is_not(verb: Verb, served: Served)
     assert verb("jobs", "cancel", ended(served, status="failed")).exit_code == 5
 
 
+def test_a_job_is_erased(verb: Verb, served: Served):
+    track_id = served.api.submit()
+    erasure = as_json(verb("jobs", "erase", track_id, "--output", "json"))
+    assert (erasure["track_id"], erasure["status"]) == (track_id, "pending")
+    assert verb("jobs", "erase", track_id).stdout == f"{erasure['erasure_id']} pending\n"
+    assert verb("jobs", "get", track_id).exit_code == 5
+    assert verb("jobs", "erase", new_track_id()).exit_code == 3
+
+
 def test_errors_end_with_the_promised_codes(verb: Verb, run: Run, served: Served):
     assert verb("jobs", "get", new_track_id()).exit_code == 3
     assert verb("submit", "x", "--width", "7").exit_code == 2

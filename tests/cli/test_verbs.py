@@ -45,7 +45,8 @@ def test_an_unusable_variable_ends_with_one_line_that_names_it(run: Run):
     "words", [["web"], ["worker"], ["keys", "list"], ["keys", "create", "--client", "x"], ["db", "check"],
               ["db", "current"], ["db", "downgrade", "base"], ["callbacks", "list"], ["callbacks", "show", "cb_x"],
               ["callbacks", "replay", "cb_x"], ["providers", "list"], ["providers", "resume", "modelslab"],
-              ["archive", "verify"], ["archive", "gc"], ["archive", "export", "out"]]
+              ["archive", "verify"], ["archive", "gc"], ["archive", "export", "out"],
+              ["retention", "plan", "--days", "1"]]
 )  # fmt: skip
 def test_verbs_that_make_no_database_end_with_3_and_the_path_that_they_looked_for(
     run: Run, tmp_path: Path, words: list[str]

@@ -1,7 +1,7 @@
 """Jobs, by the client: everything that it can do, and the one kind of error."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_type_hints
 
 import pytest
@@ -72,6 +72,15 @@ def test_an_unconfirmed_submit_is_decided_upon(served: Served, client: Client) -
 def test_a_job_is_canceled(served: Served, client: Client) -> None:
     track_id = served.api.submit()
     assert client.cancel(track_id)["status"] == client.cancel(track_id)["status"] == "canceled"
+
+
+def test_jobs_are_erased_alone_and_by_a_filter(served: Served, client: Client) -> None:
+    track_id = served.api.submit(reference="order-42", metadata={"n": 1})
+    wanted = {"reference": "order-42", "metadata": {"n": 1}, "created_before": datetime.now(UTC) + timedelta(hours=1)}
+    assert client.erase_many(dry_run=True, **wanted) == {"erasure_id": None, "matched": 1, "dry_run": True}
+    erasure = client.erase(track_id)
+    assert client.erasure(erasure["erasure_id"]) == erasure
+    assert client.erase_many(**wanted)["matched"] == 0
 
 
 def test_a_refusal_carries_all_that_the_server_said(served: Served, client: Client) -> None:

@@ -96,3 +96,23 @@ def test_counted_404s_hold_beside_the_mix(start):
     emulator = start(picture_fault="forbidden", picture_fault_reads=1, picture_404s=2)
     url = job(emulator)["output"][0]
     assert [emulator.get(url).status_code for _ in range(3)] == [403, 404, 200]
+
+
+def test_pictures_are_deleted_once_and_read_no_more(fetching):
+    emulator = fetching()
+    done = job(emulator, samples=2)
+    asked = {"key": "k", "request_id": done["id"], "type": "image"}
+    answers = [emulator.post("/api/v3/delete_image", asked).json() for _ in range(2)]
+    assert answers[0] == {"status": "success", "messege": "image deleted"}
+    assert answers[1] == emulator.post("/api/v3/delete_image", {"key": "k"}).json()
+    assert answers[1] == {"status": "error", "message": "Request not found"}
+    assert {emulator.get(url).status_code for url in done["output"]} == {404}
+    told = [(entry["asked"], entry["deleted"]) for entry in emulator.ledger(kind="delete")]
+    assert told == [(str(done["id"]), True), (str(done["id"]), False), ("", False)]
+
+
+def test_what_is_not_made_yet_cannot_be_deleted(start):
+    emulator = start(delay_s=60)
+    running = emulator.submit(instant_response=True).json()["id"]
+    answer = emulator.post("/api/v3/delete_image", {"key": "k", "request_id": running})
+    assert answer.json()["status"] == "error"

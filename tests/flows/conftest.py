@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.erasing import Eraser
 from tests.flows.keeper import Keeper
 from tests.flows.world import World
 from webhook_app.pictures.inspect import PictureInspector
@@ -27,3 +28,8 @@ def inspector() -> Iterator[PictureInspector]:
 @pytest.fixture
 def keeper(world: World, tmp_path: Path, inspector: PictureInspector) -> Keeper:
     return Keeper(world, LocalStorage(tmp_path / "archive"), inspector)
+
+
+@pytest.fixture
+def eraser(keeper: Keeper, tmp_path: Path) -> Eraser:
+    return Eraser(keeper, tmp_path)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from webhook_app.domain.advance import Verdict
+from webhook_app.domain.erasure import ProviderCopy
 from webhook_app.domain.job import OnUnconfirmed, Scope
 from webhook_app.domain.outcome import (
     CallbackReading,
@@ -60,6 +61,8 @@ class Script:
     during_fetch: Callable[[], object] | None = None
     submitted: list[Submission] = field(default_factory=list)
     polled: list[str] = field(default_factory=list)
+    deletions: deque[ProviderCopy | None] = field(default_factory=deque)
+    asked_to_delete: list[str] = field(default_factory=list)
     bodies: dict[bytes, CallbackReading] = field(default_factory=dict)
 
     def submit(self, submission: Submission) -> SubmitAnswer:
@@ -73,6 +76,10 @@ class Script:
         if self.during_fetch is not None:
             self.during_fetch()
         return self.polls.popleft() if self.polls else Unread("the script is silent")
+
+    def delete_copy(self, provider_job_id: str) -> ProviderCopy | None:
+        self.asked_to_delete.append(provider_job_id)
+        return self.deletions.popleft() if self.deletions else ProviderCopy.DELETED
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:
         return self.bodies.get(body, CallbackReading(None, problem="no JSON"))
@@ -114,9 +121,10 @@ class World:
         max_queued: int = 10_000,
         samples: int = 1,
         timeout_s: int = 900,
+        input: dict[str, Any] | None = None,
         **more: Any,
     ) -> Accepted:
-        asked = {"prompt": "a horse", "samples": samples}
+        asked = {"prompt": "a horse", "samples": samples} | (input or {})
         request = JobRequest("modelslab", "flux/text2img", asked, timeout_s, **more)
         return accept.accept(
             self.store,

@@ -194,3 +194,17 @@ def test_a_forked_child_has_a_file_of_its_own(spool: FileSpool, tmp_path: Path) 
 def test_a_line_feed_is_no_entry(spool: FileSpool) -> None:
     with pytest.raises(ValueError, match="line"):
         spool.append([b"a\nb"])
+
+
+def test_what_was_set_aside_is_overwritten_where_it_holds_a_text(spool: FileSpool, tmp_path: Path) -> None:
+    spool.append([b"first of a", b"second of b", b"third of a"])
+    path = file_of(spool, tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"of", b"Of"))
+    assert drained(spool) == []
+    aside = path.with_suffix(".unreadable")
+    before = aside.read_bytes()
+    assert spool.forget(["Of a", "nothing"]) == 2
+    after = aside.read_bytes()
+    assert len(after) == len(before)
+    assert (b"second" in after, b"first" in after, b"third" in after) == (True, False, False)
+    assert (spool.forget(["Of a"]), spool.unreadable()) == (0, 3)

@@ -136,3 +136,14 @@ def test_values_come_back_equal(store: Store) -> None:
 def test_an_instant_without_a_zone_is_refused(store: Store) -> None:
     with pytest.raises(StatementError, match="time zone"), store.writing() as connection:
         connection.execute(update(Job).values(deadline_at=datetime(2026, 3, 1)))  # noqa: DTZ001 - that is the point
+
+
+def test_the_log_of_sqlite_is_emptied_unless_somebody_reads_it(store: Store) -> None:
+    rows.make_job(store)
+    with store.reading() as connection:
+        connection.execute(text("SELECT count(*) FROM jobs")).scalar()
+        rows.make_job(store, client="other")
+        assert store.truncate_log() is not store.is_sqlite
+    assert store.truncate_log()
+    if store.is_sqlite:
+        assert Path(f"{store.url.database}-wal").stat().st_size == 0

@@ -88,7 +88,7 @@ def _end_of(job: "Job") -> str:
 
 @click.group()
 def jobs() -> None:
-    """List, show, resolve and cancel jobs."""
+    """List, show, resolve, cancel and erase jobs."""
 
 
 @jobs.command("list")
@@ -139,6 +139,16 @@ def resolve(client: "Client", track_id: str, decision: Any, output: str) -> None
 def cancel(client: "Client", track_id: str, output: str) -> None:
     """Stop waiting for a job. Ends with 5 when it has ended otherwise."""
     _emit_job(client.cancel(track_id), output)
+
+
+@jobs.command()
+@click.argument("track_id")
+@output_option
+@talks_to_a_server
+def erase(client: "Client", track_id: str, output: str) -> None:
+    """Erase a job with all that it holds, for good. Prints the erasure's id and how far it is."""
+    erasure = client.erase(track_id)
+    emit(output, erasure, f"{erasure['erasure_id']} {erasure['status']}")
 
 
 def _emit_job(job: "Job", output: str) -> None:

@@ -1,4 +1,4 @@
-"""A server's jobs: submitted, looked at, waited for, listed, decided upon and stopped."""
+"""A server's jobs: submitted, looked at, waited for, listed, decided upon, stopped and erased."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from webhook_app.client.calls import Calls, retry_after_s
-from webhook_app.client.shapes import Decision, Job, Until
+from webhook_app.client.shapes import Decision, Erasing, Erasure, Job, Until
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "timed_out"})
 LONGEST_WAIT_S = 60.0
@@ -86,6 +86,26 @@ class Client:
         job: Job
         job, _ = self._calls.json("POST", f"{_path(track_id)}/cancel")
         return job
+
+    def erase(self, track_id: str) -> Erasure:
+        """Erase a job for good, which is canceled first if it has not ended; again: the same erasure as it is then."""
+        erasure: Erasure
+        erasure, _ = self._calls.json("DELETE", _path(track_id))
+        return erasure
+
+    def erase_many(self, *, dry_run: bool = False, **conditions: Any) -> Erasing:
+        """Erase all jobs for which these hold: `reference`, `tag`, `metadata`, `created_before`; for admins `client_id`
+        too. With `dry_run` they are counted only."""
+        said = {name: _text(value) if isinstance(value, datetime) else value for name, value in conditions.items()}
+        erasing: Erasing
+        erasing, _ = self._calls.json("POST", "/v1/erasures", body={"filter": said, "dry_run": dry_run})
+        return erasing
+
+    def erasure(self, erasure_id: str) -> Erasure:
+        """How far an erasure is."""
+        erasure: Erasure
+        erasure, _ = self._calls.json("GET", f"/v1/erasures/{quote(erasure_id, safe='')}")
+        return erasure
 
     def _get(self, track_id: str, wait_s: float, until: Until) -> tuple[Job, float]:
         """The job, and after how many seconds to ask again."""

@@ -77,3 +77,26 @@ class Job(TypedDict):
     archived_at: str | None
     deadline_at: str | None
     urls: dict[str, str]
+
+
+class Erasure(TypedDict):
+    """How far an erasure is, of one job or of many. Instants are RFC 3339 in UTC."""
+
+    erasure_id: str
+    status: str
+    track_id: str | None
+    client_id: str | None
+    matched: int
+    erased: int
+    requested_at: str
+    requested_by: str
+    completed_at: str | None
+    provider_copy: str | None
+
+
+class Erasing(TypedDict):
+    """What a filter found; without an id where it was counted only."""
+
+    erasure_id: str | None
+    matched: int
+    dry_run: bool

@@ -1,4 +1,4 @@
-"""The routes of the acted provider: submits, fetches, server operations, pictures. It decides nothing itself."""
+"""The routes of the acted provider: submits, fetches, deletions, operations, pictures. It decides nothing itself."""
 
 import threading
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, Response, current_app, request
 
 from webhook_app.emulator import bodies, pages, wire
 from webhook_app.emulator.control import control
-from webhook_app.emulator.fetching import answer_to_fetch
+from webhook_app.emulator.fetching import UNKNOWN_ID, answer_to_fetch
 from webhook_app.emulator.gallery import serve_picture
 from webhook_app.emulator.job import Job
 from webhook_app.emulator.options import EmulatorOptions
@@ -21,6 +21,7 @@ from webhook_app.emulator.words import PictureFault
 LARGEST_BODY = 8 * 2**20
 ENTERPRISE = "/api/v1/enterprise/flux"
 PUBLIC = "/api/v6/images"
+DELETE_IMAGE = "/api/v3/delete_image"
 OPERATIONS: Mapping[str, dict[str, str]] = {
     "restart_server": {"status": "success", "message": "server restarting"},
     "update_server": {"message": "server updating", "status": "success"},
@@ -136,12 +137,27 @@ def fetch_by_body() -> Response:
 
 def _fetch(job_id: str) -> Response:
     studio = _studio()
-    number = int(job_id) if job_id.isascii() and job_id.isdigit() and len(job_id) < 20 else 0
-    job = studio.find(number)
+    job = studio.find(_number_of(job_id))
     body, http_status = answer_to_fetch(job, another=studio.another, style=studio.options.error_style)
     status = body["status"] if isinstance(body, dict) else None
     studio.record("fetch", job, path=request.path, asked=job_id, http_status=http_status, status=status)
     return _answer(body, http_status)
+
+
+def _number_of(job_id: str) -> int:
+    """0, which no job has, for what is no number."""
+    return int(job_id) if job_id.isascii() and job_id.isdigit() and len(job_id) < 20 else 0
+
+
+@provider.post(DELETE_IMAGE)
+def delete_image() -> Response:
+    """Removes the pictures of a job that is done; again it is not found."""
+    asked = str(_keyed_body().get("request_id", ""))
+    studio = _studio()
+    job = studio.find(_number_of(asked))
+    deleted = job is not None and studio.delete(job)
+    studio.record("delete", job, path=request.path, asked=asked, deleted=deleted)
+    return _answer({"status": "success", "messege": "image deleted"} if deleted else UNKNOWN_ID)
 
 
 @provider.post(f"{ENTERPRISE}/system_details")

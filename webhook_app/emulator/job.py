@@ -26,7 +26,7 @@ class Job:
 
     `placed_at`, `starts_at` and `done_at` are on the timer's clock. `shown_form` is how the submit was answered, None
     until then: it decides which `id` the callback carries, as a client never told an id should not learn it there.
-    `fetches` counts those since the job was done.
+    `fetches` counts those since the job was done. `deleted`: the client had its pictures removed.
     """
 
     id: int
@@ -46,6 +46,7 @@ class Job:
     ended: threading.Event = field(default_factory=threading.Event)
     reads: dict[str, int] = field(default_factory=dict)
     fetches: int = 0
+    deleted: bool = False
 
     def picture_urls(self) -> list[str]:
         """Where the pictures are, or will be."""

@@ -250,6 +250,13 @@ class Studio:
             found = next((other for other in others if other.state is JobState.SUCCESS), None)
             return found or replace(job, id=next(self._ids), prefix=str(uuid.uuid4()), state=JobState.SUCCESS)
 
+    def delete(self, job: Job) -> bool:
+        """Remove the pictures of a job. False when it has none, or none any more."""
+        with self._lock:
+            deleted = job.state is JobState.SUCCESS and not job.deleted
+            job.deleted = job.deleted or deleted
+            return deleted
+
     def picture(self, name: str, path: str) -> Reading:
         """What a read of a picture gives; unknown and unfinished ones are not found."""
         parts = PICTURE_NAME.fullmatch(name)
@@ -257,7 +264,8 @@ class Studio:
             return NO_PICTURE
         with self._lock:
             job = self._by_prefix.get(parts["prefix"])
-            if job is None or job.state is not JobState.SUCCESS or not _ends_one_of(path, job.picture_urls()):
+            shown = job is not None and job.state is JobState.SUCCESS and not job.deleted
+            if job is None or not shown or not _ends_one_of(path, job.picture_urls()):
                 return NO_PICTURE
             if self.timer.now() >= job.placed_at + job.fate.lifetime_s:
                 return Reading(job, int(parts["index"]), PictureFault.NOT_FOUND)

@@ -17,6 +17,7 @@ from webhook_app.domain.job import ArchiveStatus, Status, WaitingFor
 from webhook_app.store import events, idempotency, images, jobs, reads, slots
 from webhook_app.store.engine import Store
 
+JOB_ERASED = "The job that this Idempotency-Key made has been erased."
 LARGEST_SEED = 2**32 - 1
 # How far back the pace of a client's queue is looked at, and what is told where nothing has left it.
 PACE_SEEN_FOR = timedelta(minutes=10)
@@ -76,8 +77,11 @@ def accept(
     track_id = new_track_id()
     accepted = Accepted(track_id, False, 202, location_for(track_id))
     with store.writing() as connection:
-        if idempotency_key is not None and not _claim(connection, idempotency_key, accepted, client_id, now):
-            return _replay(connection, idempotency_key, client_id)
+        if idempotency_key is not None:
+            if not _claim(connection, idempotency_key, accepted, client_id, now):
+                return _replay(connection, idempotency_key, client_id)
+            if idempotency.is_erased(connection, client_id, idempotency_key.key):
+                raise Erased(JOB_ERASED)
         if jobs.queue_length(connection, client_id, most=max_queued) >= max_queued:
             wait_s = _room_after(connection, request.provider, client_id, now)
             raise RateLimited("Too many of your jobs are waiting to be sent.", retry_after_s=wait_s)
@@ -127,7 +131,7 @@ def _replay(connection: Connection, key: Idempotency, client_id: str) -> Accepte
         raise IdempotencyMismatch("This Idempotency-Key was used with another body before.")
     job = jobs.get(connection, row.track_id)
     if job is None or job.erased_at is not None:
-        raise Erased("The job that this Idempotency-Key made has been erased.")
+        raise Erased(JOB_ERASED)
     return Accepted(row.track_id, True, row.status_code, row.location)
 
 

@@ -65,10 +65,11 @@ def decide_all(
 def _apply_one(ledger: Ledger, report: Report, policy: Policy, now: datetime) -> Verdict:
     job = ledger.jobs.get(report.track_id)
     attempt = ledger.attempts.get((report.track_id, report.attempt))
+    if job is not None and job["erased_at"] is not None:
+        _learn_id_of_erased(ledger, attempt, report)
+        return Verdict.ERASED
     if job is None or attempt is None:
         return Verdict.ORPHANED
-    if job["erased_at"] is not None:
-        return Verdict.ERASED
     move = decide(job, attempt, report.outcome, policy)
     _record_evidence(ledger, attempt, report, move, now)
     if move.verdict is Verdict.CANCELED:
@@ -79,6 +80,15 @@ def _apply_one(ledger: Ledger, report: Report, policy: Policy, now: datetime) ->
     if changed:
         ledger.changed_jobs.add(report.track_id)
     return Verdict.APPLIED if changed and move.verdict is Verdict.REPEATED else move.verdict
+
+
+def _learn_id_of_erased(ledger: Ledger, attempt: dict[str, Any] | None, report: Report) -> None:
+    """The one thing that is still wanted to be known: whom to tell the provider to delete, from the answer to a submit
+    that was under way."""
+    provider_job_id = getattr(report.outcome, "provider_job_id", None)
+    if attempt is not None and report.witness is Witness.SUBMIT and attempt["provider_job_id"] is None:
+        attempt["provider_job_id"] = provider_job_id
+        ledger.changed_attempts.add((report.track_id, report.attempt))
 
 
 def decide(job: dict[str, Any], attempt: dict[str, Any], outcome: Outcome | NotSent, policy: Policy) -> Move:

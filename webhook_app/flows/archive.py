@@ -30,7 +30,7 @@ from webhook_app.flows.policy import Policy
 from webhook_app.net.port import Fetcher
 from webhook_app.pictures.port import Inspected, Inspector
 from webhook_app.storage.port import Storage
-from webhook_app.store import attempts, events, images, jobs
+from webhook_app.store import attempts, blobs, events, images, jobs
 from webhook_app.store.engine import Store
 
 # No further source is tried after this; a single one has its own limit.
@@ -104,8 +104,7 @@ def archive_one(
         except FetchError as error:
             _record(store, claim, _after_failure(claim, error, clock()), clock())
         except StorageError:
-            again = {"fetch_at": clock() + ARCHIVE_DOWN, "reason": "archive_unavailable"}
-            _record(store, claim, again, clock())
+            _record(store, claim, _after_storage_failure(clock()), clock())
         else:
             shown = source if source.startswith("http") else None
             _record_archived(store, claim, inspected, shown, clock())
@@ -144,11 +143,11 @@ def fetch(fetcher: Fetcher, inspector: Inspector, source: str, path: Path) -> In
 def _put(store: Store, storage: Storage, inspected: Inspected, now: datetime) -> None:
     """Bytes are stored before anything says so: first the row `putting`, then the objects, then the reference."""
     with store.writing() as connection:
-        state = images.blob_state(connection, inspected.sha256)
-        if state == "deleting":
+        state = blobs.state(connection, inspected.sha256)
+        if state == blobs.DELETING:
             raise StorageError("these bytes are being deleted")
         if state is None:
-            images.add_blob(connection, _blob_values(inspected, now))
+            blobs.add(connection, _blob_values(inspected, now))
     storage.put_if_absent(blob_key(inspected.sha256), inspected.path, inspected.content_type)
     for size, path in inspected.thumbnails.items():
         storage.put_if_absent(thumbnail_key(inspected.sha256, size), path, "image/webp")
@@ -157,7 +156,6 @@ def _put(store: Store, storage: Storage, inspected: Inspected, now: datetime) ->
 def _blob_values(inspected: Inspected, now: datetime) -> dict[str, Any]:
     return {
         "sha256": inspected.sha256,
-        "state": "putting",
         "reference_count": 0,
         "content_type": inspected.content_type,
         "bytes": inspected.size,
@@ -180,6 +178,10 @@ def _after_failure(claim: ImageClaim, error: FetchError, now: datetime) -> dict[
         return lost | {"fetches": fetches, "reason": error.reason}
     delay = schedule.fetch_backoff(fetches, jitter=random.random())
     return {"fetches": fetches, "fetch_at": min(now + delay, claim.expires_at), "reason": error.reason}
+
+
+def _after_storage_failure(now: datetime) -> dict[str, Any]:
+    return {"fetch_at": now + ARCHIVE_DOWN, "reason": "archive_unavailable"}
 
 
 def _wait_for_leave(claim: ImageClaim, now: datetime) -> dict[str, Any]:
@@ -210,7 +212,12 @@ def _record(
     with store.writing() as connection:
         job = jobs.lock(connection, [claim.track_id]).get(claim.track_id)
         if job is None or job.erased_at is not None:
+            if inspected is not None:
+                blobs.discard(connection, _blob_values(inspected, now))
             return
+        if inspected is not None and blobs.state(connection, inspected.sha256) in (None, blobs.DELETING):
+            # The last other picture that showed these bytes was erased since we found them in their place.
+            values, inspected = _after_storage_failure(now), None
         by_index = images.of_jobs(connection, [claim.track_id])[claim.track_id]
         image = next(row for row in by_index.values() if row.image_id == claim.image_id)
         flags = [] if inspected is None else _new_flags(job, image, inspected)
@@ -222,7 +229,9 @@ def _record(
         if not images.finish(connection, claim.image_id, fence=claim.fence, values=values):
             return
         if inspected is not None and image.sha256 != inspected.sha256:
-            images.refer_to_blob(connection, inspected.sha256)
+            blobs.refer_to(connection, inspected.sha256)
+            if image.sha256 is not None:
+                blobs.let_go(connection, [image.sha256])
         events.append(connection, [_flagged(job, claim.image_id, flag, now) for flag in flags])
         if values["reason"] == HOST_NOT_ALLOWED and image.source_witness == Witness.CALLBACK:
             attempts.look_at(connection, claim.track_id, image.source_attempt, now=now)
@@ -254,7 +263,7 @@ def _settle_job(connection: Connection, job: Row[Any], now: datetime) -> None:
         kind = EventType.JOB_ARCHIVED if archived else EventType.JOB_ARCHIVE_FAILED
         told = Event(kind, "worker", now, job.track_id, job.client_id, job.batch_id)
         told.data.update(archive_status=status.value, sha256=[row.sha256 for row in rows if row.sha256])
-        told.data["bytes"] = images.bytes_of(connection, job.track_id)
+        told.data["bytes"] = blobs.bytes_of(connection, job.track_id)
         if archived:
             told.data["archive_s"] = seconds_between(job.completed_at, now)
         events.append(connection, [told])

@@ -93,12 +93,16 @@ def apply_stored(store: Store, providers: Mapping[str, Provider], *, limit: int,
     for done in range(limit):
         with store.writing() as connection:
             row = callbacks.claim_unapplied(connection, put_off_until=now + APPLY_AGAIN_AFTER, now=now)
+            erased = row is not None and jobs.is_erased(connection, row.track_id)
         if row is None:
             return done
-        item = judge(arrival_from(row), providers)
+        # A body of an erased job is not looked at: should it not be readable, it would come again and again.
+        item = _erased(arrival_from(row)) if erased else judge(arrival_from(row), providers)
         with store.writing() as connection:
             if callbacks.lock_unapplied(connection, row.callback_id):
                 _apply(connection, [item], policy, now, fresh={(row.track_id, row.attempt, row.sha256)})
+        if erased:
+            store.truncate_log()
     return limit
 
 
@@ -113,6 +117,10 @@ def judge(arrival: Arrival, providers: Mapping[str, Provider]) -> Judged:
     return Judged(arrival, sha256, reading.outcome, None, _clean(reading.problem))
 
 
+def _erased(arrival: Arrival) -> Judged:
+    return Judged(arrival, hashlib.sha256(arrival.body).hexdigest(), None, Verdict.ERASED, None)
+
+
 def _clean(text: str | None) -> str | None:
     return None if text is None else _not_text.sub("\ufffd", text)[:500]
 
@@ -120,6 +128,7 @@ def _clean(text: str | None) -> str | None:
 def _apply(
     connection: Connection, judged: Sequence[Judged], policy: Policy, now: datetime, *, fresh: set[callbacks.Key]
 ) -> list[Verdict]:
+    erased = _erased_among(connection, judged)
     readable = [(item, item.outcome) for item in judged if item.outcome is not None]
     reports = [Report(i.arrival.track_id, i.arrival.attempt, Witness.CALLBACK, outcome) for i, outcome in readable]
 
@@ -127,11 +136,27 @@ def _apply(
         return _event(readable[place][0], verdict, client_id, fresh, now)
 
     applied = iter(apply(connection, reports, policy=policy, now=now, announce=announce))
-    verdicts = [next(applied) if item.outcome is not None else item.verdict or Verdict.UNREADABLE for item in judged]
+    verdicts = [next(applied) if item.outcome is not None else _unapplied(item, erased) for item in judged]
     pairs = list(zip(judged, verdicts, strict=True))
     callbacks.settle(connection, [_settled(item, verdict, now) for item, verdict in pairs])
+    gone = {_key(item) for item, verdict in pairs if verdict is Verdict.ERASED}
+    if gone:
+        callbacks.erase(connection, sorted(gone))
     _tell_unapplied(connection, [(item, verdict) for item, verdict in pairs if item.outcome is None], fresh, now)
     return verdicts
+
+
+def _erased_among(connection: Connection, judged: Sequence[Judged]) -> set[str]:
+    """Which jobs are erased, of those whose callbacks will not be applied. All are locked, so that no body slips in
+    behind the erasing; and the others with them, because there is one order for all."""
+    if all(item.outcome is not None for item in judged):
+        return set()
+    locked = jobs.lock(connection, [item.arrival.track_id for item in judged])
+    return {track_id for track_id, row in locked.items() if row.erased_at is not None}
+
+
+def _unapplied(item: Judged, erased: set[str]) -> Verdict:
+    return Verdict.ERASED if item.arrival.track_id in erased else item.verdict or Verdict.UNREADABLE
 
 
 def _tell_unapplied(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from webhook_app.domain.erasure import ProviderCopy
 from webhook_app.domain.outcome import CallbackReading, PollAnswer, SubmitAnswer
 
 
@@ -33,6 +34,10 @@ class Provider(Protocol):
 
     def fetch(self, model: str, provider_job_id: str, track_id: str) -> PollAnswer:
         """Ask how a job is. A fault of the call, and an answer about another job, is `Unread`."""
+        ...
+
+    def delete_copy(self, provider_job_id: str) -> ProviderCopy | None:
+        """Ask to delete the pictures of a job: `DELETED` or `REFUSED`; None without an answer. May be repeated."""
         ...
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:

@@ -88,6 +88,11 @@ class Spool(Protocol):
         another thread drains. Raises `StorageError`."""
         ...
 
+    def forget(self, texts: Sequence[str]) -> int:
+        """Overwrite the entries set aside on this machine that hold one of these; returns how many. Raises
+        `StorageError`."""
+        ...
+
     def entries(self) -> int:
         """How many entries wait, those of living processes included."""
         ...

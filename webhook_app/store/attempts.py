@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select,
 
 from webhook_app.domain.job import RESENDABLE, Evidence, Status
 from webhook_app.store.bulk import SaveMany, Statement, table_of
+from webhook_app.store.jobs import error_without_text
 from webhook_app.store.tables import Attempt, Job
 
 MOVABLE = [
@@ -132,3 +133,22 @@ def repeats_to_come(connection: Connection) -> int:
     turned_down = (REPEATS, Attempt.evidence.in_(sorted(RESENDABLE)), Attempt.unconfirmed_at.is_(None))
     found = (queued.where(Attempt.unconfirmed_at.is_not(None)), queued.where(*turned_down))
     return sum(int(connection.scalar(each) or 0) for each in found)
+
+
+def of_job(connection: Connection, track_id: str) -> list[Row[Any]]:
+    """A job's attempts, from the first on."""
+    mine = select(Attempt.__table__).where(Attempt.track_id == track_id).order_by(Attempt.n)
+    return list(connection.execute(mine))
+
+
+def erase(connection: Connection, track_id: str) -> None:
+    """Take everything out of a locked job's attempts, and look at them no more. Their ids at the provider stay until it
+    has been asked to delete its copies: `forget_ids`."""
+    for row in of_job(connection, track_id):
+        gone = {"error": error_without_text(row.error), "note": None, "poll_at": None}
+        connection.execute(update(Attempt).where(Attempt.track_id == track_id, Attempt.n == row.n).values(**gone))
+
+
+def forget_ids(connection: Connection, track_id: str) -> None:
+    """The ids at the provider are needed no more."""
+    connection.execute(update(Attempt).where(Attempt.track_id == track_id).values(provider_job_id=None))

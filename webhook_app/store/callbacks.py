@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, literal_column, select, update
+from sqlalchemy import Connection, Row, case, func, literal_column, or_, select, tuple_, update
 
 from webhook_app.domain.advance import Verdict
 from webhook_app.store.bulk import AddMany, SaveMany, table_of
@@ -49,6 +49,15 @@ SETTLE = SaveMany(
     found=[CALLBACKS.c.applied_at.is_(None)],
     also={"retry_at": None},
 )
+# Of an erased job's callbacks the digest and the times stay.
+ERASED: dict[str, Any] = {
+    "body": None,
+    "headers": {},
+    "content_type": None,
+    "remote_addr": None,
+    "problem": None,
+    "retry_at": None,
+}
 
 
 def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
@@ -114,3 +123,20 @@ def claim_unapplied(connection: Connection, *, put_off_until: datetime, now: dat
         mine = update(Callback).where(Callback.callback_id == row.callback_id)
         connection.execute(mine.values(retry_at=put_off_until))
     return row
+
+
+def erase_of(connection: Connection, track_id: str, *, now: datetime) -> None:
+    """Take everything out of a job's callbacks, those that wait to be applied included. Locks them, before the job."""
+    unapplied = or_(Callback.verdict.is_(None), ORPHANED)
+    settled = {
+        "verdict": case((unapplied, Verdict.ERASED.value), else_=Callback.verdict),
+        "applied_at": func.coalesce(Callback.applied_at, now),
+    }
+    connection.execute(update(Callback).where(Callback.track_id == track_id).values(ERASED | settled))
+
+
+def erase(connection: Connection, keys: Sequence[Key]) -> None:
+    """Take everything out of these callbacks, which this transaction keeps or has locked."""
+    columns = [CALLBACKS.c[name] for name in KEY]
+    wanted = tuple_(*columns, types=[column.type for column in columns]).in_(sorted(keys))
+    connection.execute(update(Callback).where(wanted).values(ERASED))

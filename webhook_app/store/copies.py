@@ -2,7 +2,7 @@
 that show them."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, func, select, update
@@ -10,6 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from webhook_app.domain.job import ImageStatus
 from webhook_app.store.tables import Blob, Image
+
+# Should whoever claimed an orphan die, the worker removes it after that.
+ORPHAN_LEASE = timedelta(minutes=15)
 
 
 def stored(connection: Connection, *, after: str, limit: int) -> list[Row[Any]]:
@@ -62,6 +65,7 @@ def claim_orphan(connection: Connection, sha256: str, *, now: datetime) -> bool:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     unknown = {"content_type": "", "bytes": 0, "width": 0, "height": 0, "trailing_bytes": 0, "thumbnails": []}
     row = {"sha256": sha256, "state": "deleting", "reference_count": 0, "created_at": now} | unknown
+    row["lease_until"] = now + ORPHAN_LEASE
     claimed = dialect.insert(Blob).values(**row).on_conflict_do_nothing().returning(Blob.sha256)
     return connection.scalar(claimed) is not None
 

@@ -1,5 +1,6 @@
 """The database: engine, pragmas, and the kinds of transaction. Nothing here knows a table."""
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ FIRST_SAFE_SQLITE = (3, 51, 3)  # Before it, two WAL connections can lose a comm
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 30_000
 BUSY_TIMEOUT_MS = 10_000
+CHECKPOINT_TIMEOUT_MS = 500  # Writers wait while it waits for readers.
 PING_AFTER_S = 1.0
 READ_ONLY = "25006"
 # lock_not_available, deadlock_detected, serialization_failure, query_canceled: the same again may succeed.
@@ -84,6 +86,20 @@ class Store:
         with _translated(), self._looking.connect() as connection:
             yield connection
 
+    def truncate_log(self) -> bool:
+        """Bring SQLite's write-ahead log into the database and empty it: it holds pages as they were before. False when
+        readers were in the way. PostgreSQL sees to its own."""
+        if not self.is_sqlite:
+            return True
+        with _translated(), contextlib.closing(self.engine.raw_connection()) as raw:
+            cursor = raw.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_MS}")
+            try:
+                busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        return not busy
+
     def dispose(self) -> None:
         """Close every pooled connection; needed after a fork."""
         self.engine.dispose()
@@ -143,6 +159,7 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
             "journal_mode = WAL",
             "synchronous = FULL",  # An acknowledged callback survives a power cut.
             "foreign_keys = ON",
+            "secure_delete = ON",  # What was erased, or was there before a change, is overwritten with zeros.
             f"busy_timeout = {BUSY_TIMEOUT_MS}",
             "journal_size_limit = 67108864",
             "cache_size = -16384",

@@ -1,5 +1,7 @@
-"""Idempotency keys: claimed in the transaction of what they made."""
+"""Idempotency keys: claimed in the transaction of what they made. Of an erased job's key the digest alone is kept, so
+that it is known when it comes again."""
 
+import hashlib
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -36,3 +38,23 @@ def set_status_code(connection: Connection, client_id: str, key: str, status_cod
     """The first answer's status, where it became known only after a wait."""
     mine = (IdempotencyKey.client_id == client_id, IdempotencyKey.key == key)
     connection.execute(update(IdempotencyKey).where(*mine).values(status_code=status_code))
+
+
+def erase(connection: Connection, track_id: str) -> None:
+    """Take everything out of the keys that made this job; `is_erased` knows them still."""
+    rows = connection.execute(select(IdempotencyKey.__table__).where(IdempotencyKey.track_id == track_id)).all()
+    for row in rows:
+        if row.request_sha256:
+            mine = (IdempotencyKey.client_id == row.client_id, IdempotencyKey.key == row.key)
+            gone = {"key": _digest_of(row.key), "request_sha256": "", "location": ""}
+            connection.execute(update(IdempotencyKey).where(*mine).values(**gone))
+
+
+def is_erased(connection: Connection, client_id: str, key: str) -> bool:
+    """Whether the job that this key made has been erased."""
+    row = get(connection, client_id, _digest_of(key))
+    return row is not None and not row.request_sha256
+
+
+def _digest_of(key: str) -> str:
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"

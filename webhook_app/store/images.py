@@ -1,15 +1,14 @@
-"""Pictures and the blobs behind them: made at submit, given sources by a success, leased to an archiver, recorded."""
+"""Pictures: made at submit, given sources by a success, leased to an archiver, recorded, and erased."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from webhook_app.domain.job import ImageStatus
 from webhook_app.store.bulk import SaveMany, Statement, table_of
-from webhook_app.store.tables import Blob, Image
+from webhook_app.store.tables import Image
 
 MOVABLE = [
     "status",
@@ -29,6 +28,18 @@ OF_JOBS = Statement(
 ADD = insert(IMAGES)
 # To be copied still, and nobody was warned.
 AT_RISK = (Image.fetch_at.is_not(None), Image.at_risk_at.is_(None))
+# What stays of an erased picture: whose it was, which attempt made it, and when.
+ERASED: dict[str, Any] = {
+    "status": ImageStatus.ERASED.value,
+    "sources": [],
+    "source_url": None,
+    "reason": None,
+    "flags": [],
+    "sha256": None,
+    "fetch_at": None,
+    "lease_owner": None,
+    "lease_until": None,
+}
 SAVE = SaveMany(IMAGES, key=["image_id"], columns=MOVABLE)
 
 
@@ -44,12 +55,6 @@ def of_jobs(connection: Connection, track_ids: Sequence[str]) -> dict[str, dict[
     for row in OF_JOBS.execute(connection, track_ids):
         found[row.track_id][row._mapping["index"]] = row
     return found
-
-
-def bytes_of(connection: Connection, track_id: str) -> int:
-    """How many bytes a job's archived pictures have."""
-    size = select(func.sum(Blob.bytes)).join(Image, Image.sha256 == Blob.sha256)
-    return int(connection.scalar(size.where(Image.track_id == track_id)) or 0)
 
 
 def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> None:
@@ -122,18 +127,11 @@ def give_back(connection: Connection, *, owner: str) -> None:
     connection.execute(idle.values(lease_owner=None, lease_until=None))
 
 
-def blob_state(connection: Connection, sha256: str) -> str | None:
-    """The state of a blob, its row locked; None when these bytes are new."""
-    return connection.scalar(select(Blob.state).where(Blob.sha256 == sha256).with_for_update())
-
-
-def add_blob(connection: Connection, values: dict[str, Any]) -> None:
-    """A row for bytes that are about to be put; somebody else may be putting the same ones just now."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(Blob).values(**values).on_conflict_do_nothing())
-
-
-def refer_to_blob(connection: Connection, sha256: str) -> None:
-    """The bytes are stored, and one more picture shows them."""
-    statement = update(Blob).where(Blob.sha256 == sha256)
-    connection.execute(statement.values(state="stored", reference_count=Blob.reference_count + 1))
+def erase(connection: Connection, track_id: str) -> list[str]:
+    """Take everything out of the pictures of this locked job. Returns the digests of the bytes that they showed, which
+    are not touched."""
+    shown = select(Image.sha256).where(Image.track_id == track_id).order_by(Image.sha256)
+    digests = [sha256 for sha256 in connection.scalars(shown) if sha256]
+    statement = update(Image).where(Image.track_id == track_id)
+    connection.execute(statement.values(fence=Image.fence + 1, **ERASED))
+    return digests

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, bindparam, func, insert, or_, select, text, update
 
-from webhook_app.domain.job import TERMINAL, Status
+from webhook_app.domain.job import TERMINAL, ArchiveStatus, Status
 from webhook_app.store.bulk import SaveMany, Statement, table_of
 from webhook_app.store.slots import in_flight_by_client
 from webhook_app.store.tables import Attempt, Job
@@ -37,6 +37,22 @@ MOVABLE = [
     "lease_owner",
     "lease_until",
 ]
+# What stays of an erased job: whose it was, its status, its numbers and its instants.
+ERASED: dict[str, Any] = {
+    "input": {},
+    "seed": None,
+    "reference": None,
+    "webhook": None,
+    "webhook_events": None,
+    "job_metadata": {},
+    "tags": [],
+    "waiting_for": None,
+    "provider_job_id": None,
+    "provider_status": None,
+    "provider_meta": {},
+    "archive_status": ArchiveStatus.ERASED.value,
+    "flags": [],
+}
 
 LOCK = Statement(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
 CLIENT_IDS = Statement(lambda among: select(JOBS.c.track_id, JOBS.c.client_id).where(among(JOBS.c.track_id)))
@@ -89,6 +105,12 @@ def client_ids(connection: Connection, track_ids: Sequence[str]) -> dict[str, st
     if not track_ids:
         return {}
     return {row.track_id: row.client_id for row in CLIENT_IDS.execute(connection, sorted(set(track_ids)))}
+
+
+def is_erased(connection: Connection, track_id: str) -> bool:
+    """Whether there was such a job, and it is erased."""
+    marked = select(Job.number).where(Job.track_id == track_id, Job.erased_at.is_not(None))
+    return connection.scalar(marked) is not None
 
 
 def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> bool:
@@ -217,3 +239,24 @@ def touch(connection: Connection, track_ids: Sequence[str], values: dict[str, An
     """Raise the version of jobs whose pictures changed, so that their ETag does; optionally with other columns."""
     statement = update(Job).where(Job.track_id.in_(track_ids))
     connection.execute(statement.values(version=Job.version + 1, **(values or {})))
+
+
+def past_retention(connection: Connection, *, before: datetime, limit: int) -> Sequence[str]:
+    """Jobs that ended before that instant and are not erased, the oldest first."""
+    statement = select(Job.track_id).where(Job.completed_at < before, Job.erased_at.is_(None))
+    return connection.scalars(statement.order_by(Job.completed_at).limit(limit)).all()
+
+
+def mark_erased(connection: Connection, track_ids: Sequence[str], *, now: datetime) -> None:
+    """From this commit on these locked jobs are gone for everyone; what they hold is taken out afterwards."""
+    touch(connection, track_ids, {"erased_at": now})
+
+
+def erase(connection: Connection, job: Row[Any]) -> None:
+    """Take everything out of a locked job. An error keeps its code: what the provider said may quote the prompt."""
+    touch(connection, [job.track_id], ERASED | {"error": error_without_text(job.error)})
+
+
+def error_without_text(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The code and whether it may be repeated, without the words."""
+    return None if error is None else error | {"message": "", "provider_message": None}

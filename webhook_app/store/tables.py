@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from webhook_app.domain.erasure import ErasureStatus
 from webhook_app.domain.job import TERMINAL, ArchiveStatus, Evidence, ImageStatus, Status
 from webhook_app.store.types import BigInt, Instant, Json
 
@@ -95,6 +96,7 @@ class Job(Base):
         partial("ix_jobs_unconfirmed", "unconfirmed_since", where="unconfirmed_since IS NOT NULL"),
         partial("ix_jobs_overdue", "overdue_at", where="overdue_at IS NOT NULL"),
         partial("ix_jobs_batch", "batch_id", "number", where="batch_id IS NOT NULL"),
+        partial("ix_jobs_retention", "completed_at", where="completed_at IS NOT NULL AND erased_at IS NULL"),
         {"sqlite_autoincrement": True},
     )
 
@@ -211,12 +213,14 @@ class Callback(Base):
 
 
 class Blob(Base):
-    """The bytes behind archived pictures, once for each content. `references` counts the images that show them."""
+    """The bytes behind archived pictures, once for each content. `reference_count` counts the images that show them;
+    whoever removes the bytes of one that none shows has it until `lease_until`."""
 
     __tablename__ = "blobs"
     __table_args__ = (
         CheckConstraint(one_of("state", ("putting", "stored", "deleting")), name="state"),
         CheckConstraint("reference_count >= 0", name="reference_count"),
+        partial("ix_blobs_unreferenced", "created_at", where="reference_count = 0"),
     )
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -229,6 +233,7 @@ class Blob(Base):
     trailing_bytes: Mapped[int] = mapped_column(BigInt, default=0)
     thumbnails: Mapped[list[Any]]
     created_at: Mapped[datetime]
+    lease_until: Mapped[datetime | None]
 
 
 class Image(Base):
@@ -348,3 +353,33 @@ class CounterRow(Base):
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
     cell: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     value: Mapped[int] = mapped_column(BigInt)
+
+
+class Erasure(Base):
+    """The erasing of one job, or of all that a filter found, each by a row of its own below this one. `filter` is there
+    until all are marked, then its digest alone; `digests` are those of the bytes that go. `due_at` is the next act."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (
+        CheckConstraint(one_of("status", ErasureStatus), name="status"),
+        CheckConstraint("(completed_at IS NOT NULL) = (status = 'done')", name="completed_when_done"),
+        CheckConstraint("(track_id IS NULL) = (filter_sha256 IS NOT NULL)", name="one_or_many"),
+        partial("ix_erasures_due", "due_at", where="due_at IS NOT NULL"),
+        partial("ix_erasures_parent", "parent_id", "completed_at", where="parent_id IS NOT NULL"),
+    )
+
+    erasure_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    parent_id: Mapped[str | None] = mapped_column(String(40), ForeignKey("erasures.erasure_id"))
+    client_id: Mapped[str | None] = mapped_column(String(40))
+    track_id: Mapped[str | None] = mapped_column(TrackId, ForeignKey("jobs.track_id"), unique=True)
+    filter: Mapped[dict[str, Any] | None]
+    filter_sha256: Mapped[str | None] = mapped_column(String(64))
+    matched: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    requested_at: Mapped[datetime]
+    requested_by: Mapped[str] = mapped_column(String(60))
+    completed_at: Mapped[datetime | None]
+    provider_copy: Mapped[str | None] = mapped_column(String(16))
+    provider_tries: Mapped[int] = mapped_column(default=0)
+    digests: Mapped[list[Any]]
+    due_at: Mapped[datetime | None]

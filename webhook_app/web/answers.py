@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from webhook_app.domain.advance import Verdict
+from webhook_app.domain.erasure import ErasureStatus, ProviderCopy
 from webhook_app.domain.errors import ErrorCode
 from webhook_app.domain.events import EventType
 from webhook_app.domain.job import ArchiveStatus, Evidence, ImageStatus, Scope, Status, WaitingFor
@@ -123,6 +124,30 @@ class JobAnswer(Shown):
     archived_at: datetime | None
     deadline_at: datetime | None
     urls: Urls
+
+
+class ErasureAnswer(Shown):
+    """An erasure: of one job, or of all that a filter found (then `track_id` is null, and `erased` of `matched` are
+    done). `provider_copy` is null until the provider has been asked."""
+
+    erasure_id: str
+    status: ErasureStatus
+    track_id: str | None
+    client_id: str | None
+    matched: int
+    erased: int
+    requested_at: datetime
+    requested_by: str
+    completed_at: datetime | None
+    provider_copy: ProviderCopy | None
+
+
+class ErasingAnswer(Shown):
+    """What a filter found; without an id where it was to be counted only."""
+
+    erasure_id: str | None
+    matched: int
+    dry_run: bool
 
 
 class EventAnswer(Shown):

@@ -26,6 +26,8 @@ PROVIDER_MEMBERS = ("seed", "attempt", "provider_job_id", "provider_status", "pr
 REQUEST_MEMBERS = ("reference", "webhook", "webhook_events", "metadata", "tags", "priority", "timeout_s")
 FAMILY_MEMBERS = ("batch_id", "parent_track_id")
 INSTANTS = ("created_at", "submitted_at", "completed_at", "archived_at", "deadline_at")
+ERASURE_MEMBERS = ("erasure_id", "status", "track_id", "client_id", "matched", "erased", "provider_copy")
+ERASURE_CIRCUMSTANCES = ("requested_at", "requested_by", "completed_at")
 EVENT_MEMBERS = ("event_id", "seq", "type", "track_id", "batch_id", "client_id", "actor", "created_at", "data")
 CALLBACK_MEMBERS = ("callback_id", "provider", "track_id", "attempt", "sha256", "times_seen", "verdict", "problem")
 CALLBACK_CIRCUMSTANCES = ("remote_addr", "received_at", "last_seen_at", "applied_at")
@@ -183,6 +185,11 @@ def provider(row: dict[str, Any], *, max_in_flight: int) -> dict[str, Any]:
         "queued": row["queued"],
         "in_flight": row["in_flight"],
     }
+
+
+def erasure(row: dict[str, Any]) -> dict[str, Any]:
+    """An erasure, without what it was asked by."""
+    return {name: row[name] for name in (*ERASURE_MEMBERS, *ERASURE_CIRCUMSTANCES)}
 
 
 def key(row: dict[str, Any]) -> dict[str, Any]:

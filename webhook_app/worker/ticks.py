@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from webhook_app import wiring
-from webhook_app.flows import archive, reconcile, seal, spool, submit
+from webhook_app.flows import archive, erase, forget, reconcile, seal, spool, submit
 from webhook_app.flows.archive import ImageClaim
 from webhook_app.flows.receive import apply_stored
 from webhook_app.flows.replay import adopt
@@ -21,12 +21,14 @@ from webhook_app.worker.loop import Ticking
 FETCHERS = 4
 POLLERS = 2
 BATCH = 100
+ERASURES_AT_ONCE = 20
 POLLS_AT_ONCE = 5
 SWEEP_S = 1.0
 SPOOL_S = 5.0
 ADOPT_S = 30.0
 PRUNE_S = 60.0
 WARN_S = 60.0
+RETIRE_S = 60.0
 SEAL_REST_S = 0.02
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 HEARTBEAT_S = 10.0
@@ -65,6 +67,8 @@ class Ticks:
             Ticking("spool", self.drain, SPOOL_S),
             Ticking("prune", self.prune, PRUNE_S),
             Ticking("warn", self.warn, WARN_S),
+            Ticking("forget", self.forget, SWEEP_S),
+            Ticking("retire", self.retire, RETIRE_S),
             *(Ticking(f"poll-{n}", self.poll, SWEEP_S) for n in range(POLLERS)),
         ]
 
@@ -136,6 +140,24 @@ class Ticks:
     def drain(self) -> int:
         """What web processes of this machine left in their spools when they died."""
         return spool.drain(self.parts.store, self.parts.spool).handed_over
+
+    def forget(self) -> int:
+        """Take out what erased jobs hold."""
+        parts = self.parts
+        return forget.forget_due(
+            parts.store,
+            parts.providers,
+            storage=parts.storage,
+            kept=parts.spool,
+            limit=ERASURES_AT_ONCE,
+            clock=clock,
+        )
+
+    def retire(self) -> int:
+        """Ask for the erasing of jobs that are older than `RETENTION_DAYS`."""
+        now = clock()
+        before = self.parts.settings.retained_from(now)
+        return 0 if before is None else erase.retire(self.parts.store, before=before, now=now)
 
     def prune(self) -> int:
         return seal.prune(self.parts.store, now=clock())

@@ -3,12 +3,20 @@
 import ssl
 from collections.abc import Mapping
 
+from webhook_app.domain.erasure import ProviderCopy
 from webhook_app.domain.outcome import CallbackReading, NotSent, PollAnswer, SubmitAnswer, Unconfirmed, Unread
 from webhook_app.net.guard import trusted_tls
 from webhook_app.provider.modelslab import wire
 from webhook_app.provider.modelslab.body import SHORTEST_SECRET
 from webhook_app.provider.modelslab.exchange import Answer, Fault, Road, post
-from webhook_app.provider.modelslab.request import build_request, encode, fetch_url, submit_url
+from webhook_app.provider.modelslab.request import (
+    build_deletion,
+    build_request,
+    delete_url,
+    encode,
+    fetch_url,
+    submit_url,
+)
 from webhook_app.provider.port import Submission
 
 FETCH_TIMEOUT_S = 30.0
@@ -84,6 +92,15 @@ class ModelsLab:
             return Unread(answer.reason)
         asked = (provider_job_id, track_id)
         return wire.read_fetch(answer.http_status, answer.body, asked=asked, secret=self._key)
+
+    def delete_copy(self, provider_job_id: str) -> ProviderCopy | None:
+        """Ask to delete the pictures of a job. Without a key nobody can be asked."""
+        if not self._key:
+            return None
+        body = encode(build_deletion(self._key, provider_job_id))
+        timeout_s = min(FETCH_TIMEOUT_S, self._total_timeout_s)
+        answer = post(delete_url(self._base_url), body, road=self._road, total_timeout_s=timeout_s)
+        return None if isinstance(answer, Fault) else wire.read_deletion(answer.http_status, answer.body)
 
     def read_callback(self, body: bytes, content_type: str | None) -> CallbackReading:
         """Read what was posted to us."""

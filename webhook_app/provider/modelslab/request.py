@@ -9,7 +9,7 @@ from webhook_app.provider.port import Submission
 
 OURS = frozenset({"key", "webhook", "track_id"})
 # Documented as numbers and as booleans; the pages' examples send texts, and one strict endpoint refused those (1.4).
-INTEGERS = frozenset({"width", "height", "samples", "seed"})
+INTEGERS = frozenset({"width", "height", "samples", "seed", "request_id"})
 BOOLEANS = frozenset({"safety_checker", "instant_response", "base64", "temp"})
 
 
@@ -22,6 +22,11 @@ def build_request(key: str, submission: Submission) -> dict[str, Any]:
     if submission.callback_url is not None:
         body["webhook"] = submission.callback_url
     return body
+
+
+def build_deletion(key: str, provider_job_id: str) -> dict[str, Any]:
+    """The body of a request to delete a job's pictures; the id is documented as a number."""
+    return {"key": key, "request_id": _typed("request_id", provider_job_id), "type": "image"}
 
 
 def _typed(name: str, value: Any) -> Any:
@@ -41,6 +46,11 @@ def encode(body: dict[str, Any]) -> bytes:
 def submit_url(base_url: str, model: str) -> str:
     """`{base}/flux/text2img`."""
     return f"{base_url.rstrip('/')}/{quote(model, safe='/')}"
+
+
+def delete_url(base_url: str) -> str:
+    """`/api/v3/delete_image` beside the enterprise base: it is no route of that (1.5)."""
+    return f"{base_url.rstrip('/').removesuffix('/api/v1/enterprise')}/api/v3/delete_image"
 
 
 def fetch_url(base_url: str, model: str, provider_job_id: str) -> str:

@@ -5,7 +5,9 @@ whatever the HTTP status; the HTTP status counts only without one. `secret` is o
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
+from webhook_app.domain.erasure import ProviderCopy
 from webhook_app.domain.outcome import (
     CallbackReading,
     Finished,
@@ -56,6 +58,18 @@ def read_fetch(http_status: int, body: bytes, *, asked: tuple[str, str] | None =
     if status == "failed" or (status == "error" and refusals.speaks_of_the_generation(answer)):
         return refusals.of_report(answer, status)
     return Unread(f"HTTP {http_status}, status {status!r}: {members.reason(answer)[:200]}")
+
+
+def read_deletion(http_status: int, body: bytes) -> ProviderCopy | None:
+    """The answer to a request to delete pictures; None where it may be another one later."""
+    answer = read_object(body)
+    status = members.status_of(answer) if answer is not None else None
+    if status in DONE:
+        return ProviderCopy.DELETED
+    later = (
+        status is None or http_status == HTTPStatus.TOO_MANY_REQUESTS or http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+    return None if later else ProviderCopy.REFUSED
 
 
 def read_callback(body: bytes, content_type: str | None = None, *, secret: str = "") -> CallbackReading:

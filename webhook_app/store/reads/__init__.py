@@ -9,9 +9,10 @@ from webhook_app.store.reads.counters import (
     totals_ever,
     window_begins_at,
 )
+from webhook_app.store.reads.erasures import erasure, past_retention
 from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
 from webhook_app.store.reads.installation import database_revision, is_upgraded
-from webhook_app.store.reads.jobs import JobFilter, Position, job, jobs, next_action_at, states_of
+from webhook_app.store.reads.jobs import JobFilter, Position, count_jobs, job, jobs, next_action_at, states_of
 from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, key_by_sha256, keys
 from webhook_app.store.reads.pictures import blob, image, images_of
 from webhook_app.store.reads.providers import paused_providers, provider_state, providers
@@ -41,7 +42,9 @@ __all__ = [
     "callbacks_of",
     "client_by_name",
     "clients",
+    "count_jobs",
     "database_revision",
+    "erasure",
     "events_of",
     "generation_percentile",
     "give_up_after",
@@ -55,6 +58,7 @@ __all__ = [
     "keys",
     "next_action_at",
     "oldest_queued",
+    "past_retention",
     "paused_providers",
     "pictures",
     "provider_state",

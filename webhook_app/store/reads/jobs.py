@@ -59,6 +59,12 @@ def jobs(connection: Connection, wanted: JobFilter, *, limit: int) -> list[dict[
     return [dict(row._mapping) for row in connection.execute(statement.order_by(*order).limit(limit))]
 
 
+def count_jobs(connection: Connection, wanted: JobFilter) -> int:
+    """How many jobs the filter leaves over all pages, erased ones left out."""
+    statement = select(func.count()).select_from(Job).where(*_conditions(connection, wanted), Job.erased_at.is_(None))
+    return int(connection.scalar(statement) or 0)
+
+
 def states_of(connection: Connection, track_ids: Collection[str]) -> dict[str, tuple[Status, ArchiveStatus, int]]:
     """Status, archive status and version of these jobs: all that whoever waits has to look at."""
     statement = select(Job.track_id, Job.status, Job.archive_status, Job.version).where(Job.track_id.in_(track_ids))

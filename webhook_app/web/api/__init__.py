@@ -5,6 +5,7 @@ from flask import Flask
 from webhook_app.web.api import (
     callbacks,
     cancel,
+    erasures,
     history,
     images,
     keys,
@@ -21,5 +22,18 @@ from webhook_app.wiring import Parts
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """All of them."""
-    for page in (submit, status, cancel, resolve, listing, history, callbacks, images, keys, providers, stats):
+    for page in (
+        submit,
+        status,
+        cancel,
+        erasures,
+        resolve,
+        listing,
+        history,
+        callbacks,
+        images,
+        keys,
+        providers,
+        stats,
+    ):
         page.register(app, parts, registry)
