@@ -310,6 +310,17 @@ def test_bytes_that_are_erased_meanwhile_are_not_put_back(keeper: Keeper, root: 
     assert verified(keeper) == []
 
 
+def test_nothing_is_told_of_a_job_that_is_being_erased(keeper: Keeper, root: Path) -> None:
+    track_id, sha256 = archived(keeper)
+    archived(keeper, "green")
+    (root / blob_key(sha256)).unlink()
+    keeper.world.later(hours=25)
+    with keeper.world.store.writing() as connection:
+        connection.execute(update(Job).where(Job.track_id == track_id).values(erased_at=keeper.world.at))
+    (finding,) = verified(keeper)
+    assert (finding.lost, "job.archive_failed" in keeper.world.events(track_id)) == (0, False)
+
+
 def test_a_picture_that_came_inline_never_loses_its_source(keeper: Keeper, root: Path) -> None:
     inline = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
     track_id = keeper.succeeded(inline)
