@@ -138,7 +138,7 @@ def test_without_a_living_source_the_picture_is_lost_and_says_why(
     keeper.world.later(hours=25)
     asked = len(keeper.web.asked)
     (finding,) = verified(keeper)
-    assert (finding.outcome, finding.repaired, finding.problem) == (outcome, False, "no_source_lives")
+    assert (finding.outcome, finding.repaired, finding.problem) == (outcome, False, "no_source_to_ask")
     assert (finding.lost, finding.is_wrong, len(keeper.web.asked)) == (1, True, asked)
     assert statuses(keeper, track_id) == ([("lost", f"archived_bytes_{outcome}")], "lost")
     assert statuses(keeper, other) == ([("archived", None)], "archived")
@@ -227,17 +227,22 @@ def test_the_source_of_any_picture_with_these_bytes_will_do(keeper: Keeper, root
     assert [finding.repaired for finding in verified(keeper)] == [True]
 
 
-def test_a_host_that_only_a_callback_named_is_not_asked(keeper: Keeper, root: Path) -> None:
+def test_a_host_that_only_a_callback_named_is_not_asked_and_no_loss_until_its_picture_expires(
+    keeper: Keeper, root: Path
+) -> None:
     track_id, sha256 = archived(keeper)
+    archived(keeper, "green")
     strange = "https://strange.example/0.png"
     with keeper.world.store.writing() as connection:
         named = {"sources": [strange], "source_url": strange, "source_witness": "callback"}
-        connection.execute(update(Image).values(**named))
+        connection.execute(update(Image).where(Image.track_id == track_id).values(**named))
     (root / blob_key(sha256)).unlink()
     asked = len(keeper.web.asked)
     (finding,) = verified(keeper)
-    assert (finding.repaired, len(keeper.web.asked)) == (False, asked)
-    assert track_id in finding.track_ids
+    assert (finding.repaired, finding.problem, finding.lost) == (False, "no_source_to_ask", 0)
+    assert len(keeper.web.asked) == asked
+    keeper.world.later(hours=25)
+    assert [finding.lost for finding in verified(keeper)] == [1]
 
 
 @pytest.mark.parametrize("damage", [removed, emptied, replaced_by_a_link])

@@ -151,7 +151,9 @@ def _has_thumbnail(storage: Storage, sha256: str, size: int) -> bool:
 def _mend(means: Means, blob: Row[Any], found: Found, showing: list[Row[Any]]) -> tuple[str | None, int, int]:
     """Why the copy could not be mended (None: it is sound now), how many pictures are lost by that, and how many are
     not lost any more."""
-    sources = _living_sources(showing, means.policy, means.clock())
+    living = _living_sources(showing, means.clock())
+    allowed = [source for row, source in living if source in archive.fetchable(row, means.policy)]
+    sources = list(dict.fromkeys(allowed))[:SOURCES_TRIED]
     problem = None
     if found is not Found.SOUND:
         with tempfile.TemporaryDirectory(prefix="webhook-app-") as folder:
@@ -162,8 +164,8 @@ def _mend(means: Means, blob: Row[Any], found: Found, showing: list[Row[Any]]) -
     if problem is None:
         again = losing.find_again(means.store, blob.sha256, by=means.by, now=means.clock())
         return None, 0, again
-    # A source that lives may still give the bytes, at the next verification.
-    if found not in LOSSES or sources or not _has_anything(means.storage):
+    # A source that lives may still give the bytes, at the next verification: one that may not be asked now, too.
+    if found not in LOSSES or living or not _has_anything(means.storage):
         return problem, 0, 0
     return problem, losing.lose(means.store, blob.sha256, LOSSES[found], by=means.by, now=means.clock()), 0
 
@@ -173,15 +175,15 @@ def _has_anything(storage: Storage) -> bool:
     return bool(storage.objects(BLOBS, limit=1))
 
 
-def _living_sources(showing: list[Row[Any]], policy: Policy, now: datetime) -> list[str]:
-    """Where the bytes may still be had, the address that gave them first; what came inline never dies."""
-    found: dict[str, None] = {}
+def _living_sources(showing: list[Row[Any]], now: datetime) -> list[tuple[Row[Any], str]]:
+    """Where the bytes may still be had, for each picture the address that gave them first; what came inline never
+    dies."""
+    found = []
     for row in showing:
-        allowed = archive.fetchable(row, policy)
-        named = [row.source_url, *allowed] if row.source_url in allowed else allowed
         alive = row.source_expires_at is not None and row.source_expires_at > now
-        found |= dict.fromkeys(source for source in named if alive or source.startswith("data:"))
-    return list(found)[:SOURCES_TRIED]
+        named = dict.fromkeys([row.source_url, *row.sources] if row.source_url else row.sources)
+        found += [(row, source) for source in named if alive or source.startswith("data:")]
+    return found
 
 
 def _mend_in(means: Means, blob: Row[Any], found: Found, sources: list[str], folder: Path) -> str | None:
@@ -209,7 +211,7 @@ def _mend_in(means: Means, blob: Row[Any], found: Found, sources: list[str], fol
 
 def _from_sources(means: Means, sha256: str, sources: list[str], folder: Path) -> Inspected | str:
     """The picture with this digest, or why none of the sources gave it."""
-    problem = "no_source_lives"
+    problem = "no_source_to_ask"
     for n, source in enumerate(sources):
         try:
             inspected = archive.fetch(means.fetcher, means.inspector, source, folder / f"fetched-{n}")
