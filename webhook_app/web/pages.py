@@ -44,6 +44,7 @@ ADVICE = {
     "malformed_json": "Send the body as JSON in UTF-8.",
     "unauthenticated": "Send a valid key as Authorization: Bearer KEY.",
     "insufficient_scope": "Use a key that carries the scope named in the detail.",
+    "link_not_valid": "Read the job again: it shows a fresh address.",
     "not_found": "It does not exist, or it belongs to another client.",
     "image_not_ready": "The address is right and stays; ask again after Retry-After, or wait for the job.",
     "method_not_allowed": "The Allow header says what this address answers.",
