@@ -9,7 +9,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import StatementError
 
 from tests.store import rows
-from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.domain.errors import DatabaseUnavailable, Unstorable
 from webhook_app.store import engine
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import Job
@@ -88,6 +88,20 @@ def test_a_database_that_cannot_be_reached_is_unavailable(tmp_path: Path, free_p
             pass
         assert "secret" not in str(caught.value) + store.describe()
         store.dispose()
+
+
+@pytest.mark.parametrize("missing", ["jobs", "jobs.priority"])
+def test_a_database_that_is_behind_is_unavailable(store: Store, missing: str) -> None:
+    table, _, column = missing.partition(".")
+    with store.writing() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME {f'COLUMN {column}' if column else ''} TO later"))
+    with pytest.raises(DatabaseUnavailable), store.reading() as connection:
+        connection.execute(select(Job.priority))
+
+
+def test_values_that_no_row_can_hold_are_unstorable(store: Store) -> None:
+    with pytest.raises(Unstorable), store.writing() as connection:
+        connection.execute(text("INSERT INTO clients (client_id) VALUES (NULL)"))
 
 
 def test_a_held_lock_ends_as_unavailable_and_the_next_try_succeeds(

@@ -7,6 +7,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.store import rows
+from webhook_app.domain.errors import Unstorable
 from webhook_app.domain.ids import new_id, new_track_id
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import (
@@ -42,10 +43,12 @@ CHANGES: list[tuple[type[Base], dict[str, Any], str]] = [
 
 
 def refused(store: Store, statement: Any, constraint: str) -> None:
-    with pytest.raises(IntegrityError) as caught, store.writing() as connection:
+    with pytest.raises(Unstorable) as caught, store.writing() as connection:
         connection.execute(statement)
     if not store.is_sqlite:
-        assert caught.value.orig.diag.constraint_name == constraint  # type: ignore[union-attr]
+        error = caught.value.__cause__
+        assert isinstance(error, IntegrityError)
+        assert error.orig.diag.constraint_name == constraint  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("table", "change", "constraint"), CHANGES)

@@ -151,6 +151,10 @@ class Internal(ProblemError):
     """Anything unforeseen; the log has the details under the request_id."""
 
 
+class Unstorable(Exception):
+    """The database refuses these values and always will: a number too large for its column, a broken promise."""
+
+
 class FetchError(Exception):
     """A download failed. `retryable` False means that asking again cannot help; `reason` is a short enum-like word."""
 

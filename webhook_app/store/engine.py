@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable
+from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable, Unstorable
 
 FIRST_SAFE_SQLITE = (3, 51, 3)  # Before it, two WAL connections can lose a commit (the "WAL reset" race).
 LOCK_TIMEOUT_MS = 2_000
@@ -22,6 +22,8 @@ BUSY_TIMEOUT_MS = 10_000
 CHECKPOINT_TIMEOUT_MS = 500  # Writers wait while it waits for readers.
 PING_AFTER_S = 1.0
 READ_ONLY = "25006"
+# undefined_table, undefined_column. SQLite has no codes: there both are an OperationalError, and so come out the same.
+BEHIND = frozenset({"42P01", "42703"})
 # lock_not_available, deadlock_detected, serialization_failure, query_canceled: the same again may succeed.
 BUSY = frozenset({"55P03", "40P01", "40001", "57014"})
 
@@ -129,11 +131,21 @@ def _translated() -> Iterator[None]:
         away.add_note(" ".join(str(getattr(error, "orig", error)).split()))
         raise away from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise DatabaseUnavailable("The connection to the database was lost.", retry_after_s=5) from error
-        if getattr(error.orig, "sqlstate", None) == READ_ONLY:
-            raise DatabaseUnavailable("The database only reads: a failover?", retry_after_s=5) from error
+        _raise_ours(error)
         raise
+
+
+def _raise_ours(error: DBAPIError) -> None:
+    """Raise what we call this; return where we have no word for it."""
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated:
+        raise DatabaseUnavailable("The connection to the database was lost.", retry_after_s=5) from error
+    if sqlstate == READ_ONLY:
+        raise DatabaseUnavailable("The database only reads: a failover?", retry_after_s=5) from error
+    if sqlstate in BEHIND:
+        raise DatabaseUnavailable("The database is behind this program.", retry_after_s=5) from error
+    if isinstance(error, DataError | IntegrityError):
+        raise Unstorable("the database refuses these values") from error
 
 
 def _dumps(value: Any) -> str:
