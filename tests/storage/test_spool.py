@@ -1,12 +1,16 @@
 """The spool: nothing that was promised is lost, whatever happens to the process or the disk."""
 
+import errno
+import fcntl
 import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webhook_app.domain.errors import StorageError
-from webhook_app.storage.port import Drained
-from webhook_app.storage.spool import FileSpool
+from webhook_app.storage.port import Drained, Take
+from webhook_app.storage.spool import NEW_FOR_S, FileSpool
 
 ENTRIES = st.lists(st.binary(max_size=200).filter(lambda entry: b"\n" not in entry), min_size=1, max_size=8)
 # A process that spools without end and says each number once it is on the disk.
@@ -35,9 +39,19 @@ def spool(tmp_path: Path) -> FileSpool:
     return FileSpool(tmp_path / "spool")
 
 
+def into(taken: list[bytes]) -> Take:
+    """Takes everything."""
+
+    def take(entries: Sequence[bytes]) -> Sequence[bytes]:
+        taken.extend(entries)
+        return []
+
+    return take
+
+
 def drained(spool: FileSpool) -> list[bytes]:
     taken: list[bytes] = []
-    spool.drain(taken.extend)
+    spool.drain(into(taken))
     return taken
 
 
@@ -63,25 +77,94 @@ def test_an_empty_spool_makes_no_directory(spool: FileSpool, tmp_path: Path) -> 
 def test_what_the_taker_refuses_stays(spool: FileSpool) -> None:
     spool.append([b"a"])
 
-    def refuse(entries: Sequence[bytes]) -> None:
+    def fail(entries: Sequence[bytes]) -> Sequence[bytes]:
         raise RuntimeError("not now")
 
     with pytest.raises(RuntimeError):
-        spool.drain(refuse)
+        spool.drain(fail)
     assert drained(spool) == [b"a"]
+
+
+def test_what_nobody_will_ever_take_is_set_aside_and_can_be_tried_again(spool: FileSpool, tmp_path: Path) -> None:
+    spool.append([b"a", b"bad", b"c"])
+    path = file_of(spool, tmp_path)
+    assert spool.drain(lambda entries: [entry for entry in entries if entry == b"bad"]) == Drained(2, 1)
+    assert (spool.entries(), spool.unreadable()) == (0, 1)
+    path.with_suffix(".unreadable").rename(tmp_path / "spool" / "again.spool")
+    assert drained(spool) == [b"bad"]
 
 
 def test_what_comes_while_it_is_drained_is_drained_too(spool: FileSpool) -> None:
     spool.append([b"first"])
     taken: list[bytes] = []
 
-    def take(entries: Sequence[bytes]) -> None:
+    def take(entries: Sequence[bytes]) -> Sequence[bytes]:
         taken.extend(entries)
         if len(taken) == 1:
             spool.append([b"second"])
+        return []
 
     assert spool.drain(take) == Drained(2, 0)
     assert (taken, spool.entries()) == ([b"first", b"second"], 0)
+
+
+@pytest.mark.parametrize("disk_is_full", [False, True])
+def test_an_entry_that_is_half_written_is_no_torn_one(
+    spool: FileSpool, tmp_path: Path, disk_is_full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drainer has a fifth of a second for its mistake; without one it waits for the other half, or for its end."""
+    halfway, go_on, write = threading.Event(), threading.Event(), os.write
+
+    def write_half(file: int, data: memoryview) -> int:
+        if halfway.is_set():
+            assert go_on.wait(10)
+            monkeypatch.undo()
+            if disk_is_full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(file, data)
+        done = write(file, data[: len(data) // 2])
+        halfway.set()
+        return done
+
+    spool.append([b"first"])
+    monkeypatch.setattr(os, "write", write_half)
+    with ThreadPoolExecutor(2) as pool:
+        appended = pool.submit(spool.append, [b"second"])
+        assert halfway.wait(10)
+        draining = pool.submit(drained, spool)
+        threading.Timer(0.2, go_on.set).start()
+        assert isinstance(appended.exception(10), StorageError if disk_is_full else type(None))
+        taken = draining.result(10)
+    spool.append([b"third"])
+    taken += drained(spool)
+    assert taken == ([b"first", b"third"] if disk_is_full else [b"first", b"second", b"third"])
+    assert (spool.entries(), spool.unreadable()) == (0, 0)
+
+
+def test_a_new_file_is_nobody_s_prey(spool: FileSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process drains right before the file is locked."""
+    other, lock = FileSpool(tmp_path / "spool"), fcntl.flock
+
+    def drain_and_lock(file: int, how: int) -> None:
+        monkeypatch.undo()
+        assert drained(other) == []
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", drain_and_lock)
+    spool.append([b"a"])
+    assert other.entries() == 1
+    assert drained(spool) == [b"a"]
+
+
+def test_a_file_that_was_only_begun_is_swept_once_it_is_old(spool: FileSpool, tmp_path: Path) -> None:
+    spool.append([b"a"])
+    old, young = tmp_path / "spool" / "1-old.new", tmp_path / "spool" / "2-young.new"
+    for path in (old, young):
+        path.touch()
+    long_ago = time.time() - NEW_FOR_S - 1
+    os.utime(old, (long_ago, long_ago))
+    assert drained(spool) == [b"a"]
+    assert list((tmp_path / "spool").glob("*.new")) == [young]
 
 
 def test_the_file_of_a_living_process_is_left_to_it(spool: FileSpool, tmp_path: Path) -> None:
@@ -108,7 +191,7 @@ def test_two_who_drain_a_dead_process_hand_over_each_entry_once(tmp_path: Path) 
     run = subprocess.run([sys.executable, "-c", WRITER.replace("10**9", "600"), str(tmp_path / "spool")], check=True)
     assert run.returncode == 0
     taken: list[bytes] = []
-    threads = [threading.Thread(target=FileSpool(tmp_path / "spool").drain, args=(taken.extend,)) for _ in range(4)]
+    threads = [threading.Thread(target=FileSpool(tmp_path / "spool").drain, args=(into(taken),)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -140,7 +223,7 @@ def test_a_changed_line_is_set_aside_and_the_others_are_handed_over(spool: FileS
     path = file_of(spool, tmp_path)
     path.write_bytes(path.read_bytes().replace(b"second", b"sEcond"))
     taken: list[bytes] = []
-    assert spool.drain(taken.extend) == Drained(2, 1)
+    assert spool.drain(into(taken)) == Drained(2, 1)
     assert taken == [b"first", b"third"]
     assert b"sEcond" in path.with_suffix(".unreadable").read_bytes()
     assert (spool.entries(), spool.unreadable()) == (0, 1)

@@ -1,16 +1,25 @@
 """Callbacks while the database is away: into a file of this machine, and from there into the database as raw rows,
-which a worker's tick applies as it does every callback that was kept raw (design.md, decision 7)."""
+which a worker's tick applies as it does every callback that was kept raw (design.md, decision 7). One that cannot
+be brought back is set aside, so that it does not hold up the others."""
 
 import base64
 import json
 from collections.abc import Sequence
 from datetime import datetime
 
+import structlog
+
+from webhook_app.domain.errors import Unstorable
 from webhook_app.flows.receive import Arrival, keep_raw
 from webhook_app.storage.port import Drained, Spool
 from webhook_app.store.engine import Store
 
 PROBLEM = "the database was away when it came"
+# What a line itself may be to blame for: it is none of ours, or holds a value that no table takes. Whatever else goes
+# wrong says nothing about the line, which then stays where it is.
+FAULTS_OF_A_LINE = (Unstorable, ArithmeticError, LookupError, TypeError, ValueError)
+
+log = structlog.get_logger(__name__)
 
 
 def keep(spool: Spool, arrivals: Sequence[Arrival]) -> None:
@@ -21,7 +30,19 @@ def keep(spool: Spool, arrivals: Sequence[Arrival]) -> None:
 def drain(store: Store, spool: Spool) -> Drained:
     """Bring what is spooled into the database. Order does not matter, and what comes twice is counted twice. Raises
     `DatabaseUnavailable` and `StorageError`; the entries stay where they are."""
-    return spool.drain(lambda lines: keep_raw(store, [_arrival_of(line) for line in lines], problem=PROBLEM))
+    return spool.drain(lambda lines: _bring_back(store, lines))
+
+
+def _bring_back(store: Store, lines: Sequence[bytes]) -> Sequence[bytes]:
+    """All in one transaction, and where that fails one by one. Returns those that were to blame."""
+    try:
+        keep_raw(store, [_arrival_of(line) for line in lines], problem=PROBLEM)
+    except FAULTS_OF_A_LINE as error:
+        if len(lines) > 1:
+            return [refused for line in lines for refused in _bring_back(store, [line])]
+        log.error("spool.line_refused", error=type(error).__name__)  # Its text may quote the body.
+        return lines
+    return []
 
 
 def _line_of(arrival: Arrival) -> bytes:

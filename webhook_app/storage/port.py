@@ -67,7 +67,8 @@ class Bundle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What became of a spool's entries: handed over, and set aside because their bytes were torn or changed."""
+    """What became of a spool's entries: handed over, and set aside because their bytes were torn or changed, or because
+    they were refused."""
 
     handed_over: int
     unreadable: int
@@ -76,16 +77,20 @@ class Drained:
         return Drained(self.handed_over + other.handed_over, self.unreadable + other.unreadable)
 
 
+# Takes entries and returns those that nobody will ever be able to take.
+Take = Callable[[Sequence[bytes]], Sequence[bytes]]
+
+
 class Spool(Protocol):
     def append(self, entries: Sequence[bytes]) -> None:
         """Keep these, each a line's worth of bytes without a line feed; they are on the disk when this returns. All or
         none: raises `StorageError` when the disk is full, not writable, or the spool at its cap."""
         ...
 
-    def drain(self, take: Callable[[Sequence[bytes]], None]) -> Drained:
+    def drain(self, take: Take) -> Drained:
         """Hand over what this process kept and what dead processes of this machine left, in batches, and forget what
-        `take` took; what it raises leaves the rest where it is. A crash meanwhile hands over again. Does nothing while
-        another thread drains. Raises `StorageError`."""
+        `take` took; what it refused is set aside, and what it raises leaves the rest where it is. A crash meanwhile
+        hands over again. Does nothing while another thread drains. Raises `StorageError`."""
         ...
 
     def forget(self, texts: Sequence[str]) -> int:
@@ -98,7 +103,7 @@ class Spool(Protocol):
         ...
 
     def unreadable(self) -> int:
-        """How many were set aside because their bytes were torn or changed."""
+        """How many were set aside: torn, changed, or refused."""
         ...
 
     def check(self) -> None:

@@ -2,6 +2,7 @@
 
 A file is locked by the process that writes it, for as long as that lives; once the lock is free, anybody on this
 machine may hand its entries over. What was handed over is forgotten afterwards, so a crash in between repeats it.
+What nobody can use is kept in a file beside it, as a line of the same form: renamed to `.spool` it is tried again.
 """
 
 import contextlib
@@ -9,19 +10,21 @@ import fcntl
 import os
 import secrets
 import threading
+import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from webhook_app.domain.errors import StorageError
-from webhook_app.storage.port import Drained
+from webhook_app.storage.port import Drained, Take
 
 MOST_BYTES = 1 << 30
 AT_ONCE = 256
 READ_BYTES = 8 << 20
 CHECKSUM = 8  # Hexadecimal digits of a CRC-32, and a space, stand before each entry.
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
-Take = Callable[[Sequence[bytes]], None]
+# Between two system calls a file has this ending; older ones were left by a process that died just there.
+NEW, NEW_FOR_S = ".new", 60.0
 
 
 class FileSpool:
@@ -41,7 +44,7 @@ class FileSpool:
         self._counted: dict[tuple[str, bytes], tuple[int, int]] = {}
 
     def append(self, entries: Sequence[bytes]) -> None:
-        data = b"".join(_line(entry) for entry in entries)
+        data = b"".join(_line(entry) + b"\n" for entry in entries)
         with self._lock, _translated("write to"):
             file = self._open()
             end = os.lseek(file, 0, os.SEEK_END)
@@ -66,6 +69,7 @@ class FileSpool:
                 for path in self._files():
                     if path != self._path:
                         drained += self._drain_left_behind(path, take)
+                self._sweep()
             return drained
         finally:
             self._draining.release()
@@ -99,11 +103,7 @@ class FileSpool:
     def _open(self) -> int:
         if self._file is None:
             self._directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
-            path = self._directory / f"{os.getpid()}-{secrets.token_hex(6)}.spool"
-            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _sync_directory(self._directory)
-            self._file, self._path = file, path
+            self._file, self._path = _begin(self._directory / f"{os.getpid()}-{secrets.token_hex(6)}")
         return self._file
 
     def _files(self) -> list[Path]:
@@ -116,12 +116,13 @@ class FileSpool:
             return Drained(0, 0)
         drained, done = Drained(0, 0), 0
         while True:
-            more, done = _hand_over(file, path, done, take)
-            drained += more
-            with self._lock:
-                if os.fstat(file).st_size == done:
+            with self._lock:  # Whoever appends holds it: up to here every line is whole, and none is taken back.
+                size = os.fstat(file).st_size
+                if size == done:
                     os.ftruncate(file, 0)
                     return drained
+            drained += _hand_over(file, path, take, start=done, until=size)
+            done = size
 
     def _drain_left_behind(self, path: Path, take: Take) -> Drained:
         """A dead process's file. One that lives holds its lock; one that somebody else drains is gone afterwards."""
@@ -135,12 +136,20 @@ class FileSpool:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return Drained(0, 0)
-            if os.fstat(file).st_nlink == 0:
+            found = os.fstat(file)
+            if found.st_nlink == 0:
                 return Drained(0, 0)
-            drained, _ = _hand_over(file, path, 0, take)
+            drained = _hand_over(file, path, take, start=0, until=found.st_size)
             path.unlink(missing_ok=True)
             _sync_directory(self._directory)
             return drained
+
+    def _sweep(self) -> None:
+        """Remove what died before it became a spool: such a file is empty."""
+        for path in self._directory.glob(f"*{NEW}"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - NEW_FOR_S:
+                    path.unlink()
 
     def _count(self, path: Path) -> int:
         """Counted on from where the last look ended: a probe must not read a long file again and again."""
@@ -159,10 +168,26 @@ class FileSpool:
         return count
 
 
+def _begin(name: Path) -> tuple[int, Path]:
+    """A new file, locked before it has the name that drainers look for: they would take it for a dead process's, find
+    it empty and remove it, and what is written to it then would be gone."""
+    new, path = name.with_suffix(NEW), name.with_suffix(".spool")
+    file = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(path)
+        _sync_directory(path.parent)
+    except OSError:
+        os.close(file)
+        raise
+    return file, path
+
+
 def _line(entry: bytes) -> bytes:
+    """An entry as it is written, without the line feed."""
     if b"\n" in entry:
         raise ValueError("an entry is one line")
-    return b"%08x %b\n" % (zlib.crc32(entry), entry)
+    return b"%08x %b" % (zlib.crc32(entry), entry)
 
 
 def _entry(line: bytes) -> bytes | None:
@@ -171,11 +196,10 @@ def _entry(line: bytes) -> bytes | None:
     return entry if line[: CHECKSUM + 1] == b"%08x " % zlib.crc32(entry) else None
 
 
-def _hand_over(file: int, path: Path, start: int, take: Take) -> tuple[Drained, int]:
-    """Give `take` every whole entry from `start` on, in batches. Returns how many, and where the last line ended."""
-    drained, batch, end = Drained(0, 0), list[bytes](), start
-    for line, after in _lines(file, start):
-        end = after
+def _hand_over(file: int, path: Path, take: Take, *, start: int, until: int) -> Drained:
+    """Give `take` every whole entry between these offsets, in batches."""
+    drained, batch = Drained(0, 0), list[bytes]()
+    for line in _lines(file, start, until):
         entry = _entry(line)
         if entry is None:
             _set_aside(path, line)
@@ -183,25 +207,26 @@ def _hand_over(file: int, path: Path, start: int, take: Take) -> tuple[Drained, 
             continue
         batch.append(entry)
         if len(batch) == AT_ONCE:
-            take(batch)
-            drained, batch = drained + Drained(len(batch), 0), []
-    if batch:
-        take(batch)
-    return drained + Drained(len(batch), 0), end
+            drained, batch = drained + _give(path, take, batch), []
+    return drained + _give(path, take, batch) if batch else drained
 
 
-def _lines(file: int, start: int) -> Iterator[tuple[bytes, int]]:
-    """Each line without its end, and the offset behind it. A last one without an end was torn by a crash."""
-    rest, offset, at = b"", start, start
-    while chunk := os.pread(file, READ_BYTES, offset):
+def _give(path: Path, take: Take, batch: list[bytes]) -> Drained:
+    refused = take(batch)
+    for entry in refused:
+        _set_aside(path, _line(entry))
+    return Drained(len(batch) - len(refused), len(refused))
+
+
+def _lines(file: int, start: int, until: int) -> Iterator[bytes]:
+    """Each line between these offsets without its end. A last one without an end was torn by a crash."""
+    rest, offset = b"", start
+    while chunk := os.pread(file, min(READ_BYTES, until - offset), offset):
         offset += len(chunk)
         *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            at += len(line) + 1
-            if line:
-                yield line, at
+        yield from filter(None, lines)
     if rest:
-        yield rest, at + len(rest)
+        yield rest
 
 
 def _set_aside(path: Path, line: bytes) -> None:

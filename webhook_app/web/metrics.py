@@ -91,6 +91,6 @@ def _spool(parts: Parts) -> Iterator[Metric]:
     yield gauge("spool_writable", "1 while this machine's spool can take callbacks.", state.writable)
     yield gauge("spool_entries", "Callbacks that wait in it for the database.", state.entries)
     try:
-        yield gauge("spool_unreadable", "Torn or changed ones that were set aside.", parts.spool.unreadable())
+        yield gauge("spool_unreadable", "Torn, changed or refused ones that were set aside.", parts.spool.unreadable())
     except StorageError:
         return
