@@ -16,10 +16,10 @@ log = structlog.get_logger(__name__)
 
 
 class Drainer:
-    """One daemon thread for each process, from `start` on; a fork leaves it behind."""
+    """One daemon thread for each process, from `start` on; a fork leaves it behind. It drains every `every_s`."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, *, every_s: float = EVERY_S) -> None:
+        self._parts, self._every_s = parts, every_s
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -28,19 +28,34 @@ class Drainer:
         """Begin, or go on where the thread has died."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="spool-drainer", daemon=True)
-                self._thread.start()
+                self._begin(after_s=0.0)
 
     def stop(self) -> None:
         """End after the batch in hand."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2 * EVERY_S)
+        with self._lock:
+            self._stopping.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout=2 * self._every_s)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self.drain()
-            self._stopping.wait(EVERY_S)
+    def _begin(self, *, after_s: float) -> None:
+        self._thread = threading.Thread(target=self._run, args=(after_s,), name="spool-drainer", daemon=True)
+        self._thread.start()
+
+    def _run(self, after_s: float) -> None:
+        try:
+            while not self._stopping.wait(after_s):
+                self.drain()
+                after_s = self._every_s
+        finally:
+            self._died()
+
+    def _died(self) -> None:
+        """Of an error that nobody foresaw, and its traceback is told. What waits in the spool needs a successor: the
+        next callback that would start one may be far off."""
+        with self._lock:
+            if not self._stopping.is_set():
+                self._begin(after_s=self._every_s)
 
     def drain(self) -> None:
         """Once. What cannot be brought back now stays where it is."""
