@@ -252,7 +252,9 @@ def test_a_request_gives_up_in_time_when_the_spool_is_full_as_well(desk: Desk) -
     assert batcher.finish(10)
 
 
-def test_a_queue_that_only_grows_is_refused(desk: Desk) -> None:
+@pytest.mark.parametrize("spool_is_full", [False, True])
+def test_a_queue_that_only_grows_spills_into_the_spool(desk: Desk, spool_is_full: bool) -> None:
+    desk.spool_is_full = spool_is_full
     batcher = desk.batcher()
     half = MOST_WAITING_BYTES // 2
     crowd = Crowd(batcher)
@@ -260,11 +262,13 @@ def test_a_queue_that_only_grows_is_refused(desk: Desk) -> None:
     assert desk.entered.acquire(timeout=10)
     queued = crowd.hand("big", b"x" * half)
     wait_for(lambda: len(batcher._pending) == 1)
-    with pytest.raises(DatabaseUnavailable):
-        batcher.put(arrival("bigger", b"x" * half))
+    refused = crowd.hand("bigger", b"x" * half).exception(10)
+    assert isinstance(refused, DatabaseUnavailable if spool_is_full else type(None))
+    assert desk.spooled == ([] if spool_is_full else ["bigger"])
     desk.gate.set()
     first.result(10)
     queued.result(10)
+    assert desk.batches == [["first"], ["big"]]
 
 
 def test_finish_waits_for_what_was_handed_over(desk: Desk) -> None:

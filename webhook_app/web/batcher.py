@@ -81,17 +81,23 @@ class Batcher:
         """Return when the callback is on record, in the database or in the spool, after about 5 seconds at the latest.
         Raises what prevented it."""
         handed = _Handed(arrival)
+        if not self._queue(handed):
+            self._put_aside([handed], _unavailable("Too many callbacks are waiting for the database."))
+        elif not handed.settled.wait(self._give_up_after_s):
+            self._withdraw(handed)
+        if handed.error is not None:
+            raise handed.error
+
+    def _queue(self, handed: _Handed) -> bool:
+        """False when so much waits already that this must not be kept in memory as well."""
         with self._changed:
             if self._pending_bytes + handed.weight > MOST_WAITING_BYTES:
-                raise _unavailable("Too many callbacks are waiting for the database.")
+                return False
             self._pending.append(handed)
             self._pending_bytes += handed.weight
             self._keep_writing()
             self._changed.notify_all()
-        if not handed.settled.wait(self._give_up_after_s):
-            self._withdraw(handed)
-        if handed.error is not None:
-            raise handed.error
+        return True
 
     def _withdraw(self, handed: _Handed) -> None:
         """The database hangs. Where the writer has the callback in hand it may be stored twice: that only counts."""
