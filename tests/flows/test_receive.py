@@ -42,6 +42,20 @@ def test_doubles_are_counted_and_told_once(world: World) -> None:
     assert world.job(track_id).version == version
 
 
+def test_a_double_of_what_was_kept_raw_is_applied_and_told_once(world: World) -> None:
+    """The double is applied before the tick looks: the tick finds nothing left to do, nor to tell."""
+    track_id = sent(world)
+    arrival = world.arrival(track_id, world.body(success()))
+    keep_raw(world.store, [arrival], problem="the database was busy")
+    assert world.receive(arrival, arrival) == [Verdict.APPLIED, Verdict.REPEATED]
+    assert world.receive(arrival) == [Verdict.REPEATED]
+    world.later(minutes=5)
+    assert apply_stored(world.store, world.providers, limit=5, policy=world.policy, now=world.at) == 0
+    assert [row.times_seen for row in world.callbacks()] == [4]
+    assert world.events(track_id)[-2:] == ["callback.received", "job.succeeded"]
+    assert world.events(track_id).count("callback.received") == 1
+
+
 def test_an_unknown_job_is_an_orphan_on_record(world: World) -> None:
     assert world.hear(new_track_id(), success()) is Verdict.ORPHANED
     assert world.hear(sent(world), success(), attempt=7) is Verdict.ORPHANED

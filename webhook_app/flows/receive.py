@@ -199,7 +199,7 @@ def _settled(item: Judged, verdict: Verdict, now: datetime) -> dict[str, Any]:
 def _event(
     item: Judged, verdict: Verdict, client_id: str | None, fresh: set[callbacks.Key], now: datetime
 ) -> Event | None:
-    """One event for each callback that is new; it is taken out of `fresh`, for a batch may hold its double."""
+    """One event for each callback, as it is applied; it is taken out of `fresh`, for a batch may hold its double."""
     if _key(item) not in fresh:
         return None
     fresh.discard(_key(item))

@@ -21,7 +21,7 @@ def _count_doubles(insert: Any) -> Any:
     times = CALLBACKS.c.times_seen + insert.excluded.times_seen
     again = {"times_seen": times, "last_seen_at": insert.excluded.last_seen_at}
     upsert = insert.on_conflict_do_update(index_elements=[CALLBACKS.c[name] for name in KEY], set_=again)
-    return upsert.returning(*(CALLBACKS.c[name] for name in KEY), CALLBACKS.c.times_seen)
+    return upsert.returning(*(CALLBACKS.c[name] for name in KEY), CALLBACKS.c.applied_at)
 
 
 KEEP = AddMany(
@@ -62,15 +62,14 @@ ERASED: dict[str, Any] = {
 
 def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
     """Insert the callbacks; one that is on record already only raises `times_seen` and `last_seen_at`. Returns the keys
-    (track_id, attempt, sha256) of those that are new."""
+    (track_id, attempt, sha256) of those that nobody has applied yet: what is new, and what was kept raw before."""
     once: dict[Key, dict[str, Any]] = {}
     # In one order everywhere, so that two processes with the same doubles never wait for each other in a circle.
     for row in sorted(rows, key=lambda row: (row["track_id"], row["attempt"], row["sha256"])):
         first = once.setdefault((row["track_id"], row["attempt"], row["sha256"]), row | {"times_seen": 0})
         first["times_seen"] += 1
     kept = KEEP.execute(connection, list(once.values()))
-    known = {(row.track_id, row.attempt, row.sha256): row.times_seen for row in kept}
-    return {name for name, row in once.items() if known[name] == row["times_seen"]}
+    return {(row.track_id, row.attempt, row.sha256) for row in kept if row.applied_at is None}
 
 
 def settle(connection: Connection, settled: Sequence[dict[str, Any]]) -> None:
