@@ -26,6 +26,7 @@ from webhook_app.flows import accept, keys, receive, reconcile, submit
 from webhook_app.flows.accept import Accepted, Idempotency, JobRequest
 from webhook_app.flows.policy import Policy
 from webhook_app.flows.receive import Arrival
+from webhook_app.flows.room import QueueRoom
 from webhook_app.flows.submit import Claim
 from webhook_app.provider.port import Provider, Submission
 from webhook_app.store.engine import Store
@@ -133,7 +134,7 @@ class World:
             key_id=self.key_id,
             idempotency_key=key,
             location_for=lambda track_id: f"/v1/jobs/{track_id}",
-            max_queued=max_queued,
+            room=QueueRoom(max_queued),
             now=self.at,
         )
 

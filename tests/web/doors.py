@@ -15,6 +15,7 @@ from webhook_app.domain.outcome import CallbackReading, Finished, Picture, PollA
 from webhook_app.domain.tokens import Tokens
 from webhook_app.flows.accept import JobRequest, accept
 from webhook_app.flows.keys import create_client
+from webhook_app.flows.room import QueueRoom
 from webhook_app.net.port import Fetched
 from webhook_app.pictures.port import Inspected
 from webhook_app.provider.port import Submission
@@ -104,7 +105,7 @@ class Doors:
             client_id=client_id,
             key_id="key_x",
             location_for=lambda track_id: track_id,
-            max_queued=1000,
+            room=QueueRoom(1000),
             now=now,
         )
         with self.store.reading() as connection:

@@ -14,6 +14,7 @@ from webhook_app.domain.job import Scope
 from webhook_app.domain.outcome import CallbackReading, PollAnswer, Running, SubmitAnswer, Unread
 from webhook_app.flows.accept import JobRequest, accept
 from webhook_app.flows.keys import create_client, create_key
+from webhook_app.flows.room import QueueRoom
 from webhook_app.provider.port import Submission
 from webhook_app.settings import load_settings
 from webhook_app.store import reads
@@ -63,7 +64,7 @@ class Installed:
             client_id=self.client_id,
             key_id="key_test",
             location_for=lambda track_id: track_id,
-            max_queued=1000,
+            room=QueueRoom(1000),
             now=datetime.now(UTC),
         )
         return accepted.track_id

@@ -14,6 +14,7 @@ from webhook_app.domain.errors import Erased, IdempotencyMismatch, Internal, Rat
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.ids import new_id, new_track_id
 from webhook_app.domain.job import ArchiveStatus, Status, WaitingFor
+from webhook_app.flows.room import QueueRoom
 from webhook_app.store import events, idempotency, images, jobs, reads, slots
 from webhook_app.store.engine import Store
 
@@ -69,11 +70,11 @@ def accept(
     key_id: str,
     idempotency_key: Idempotency | None = None,
     location_for: Callable[[str], str],
-    max_queued: int,
+    room: QueueRoom,
     now: datetime,
 ) -> Accepted:
-    """Commit a job. Raises `IdempotencyMismatch`, `IdempotencyInProgress`, `Erased` and `RateLimited` (the client has
-    `max_queued` unsent jobs); repeated with the same key it makes nothing and answers as before."""
+    """Commit a job. Raises `IdempotencyMismatch`, `IdempotencyInProgress`, `Erased` and `RateLimited` (the client
+    has no `room` for unsent jobs); repeated with the same key it makes nothing and answers as before."""
     track_id = new_track_id()
     accepted = Accepted(track_id, False, 202, location_for(track_id))
     with store.writing() as connection:
@@ -82,7 +83,7 @@ def accept(
                 return _replay(connection, idempotency_key, client_id)
             if idempotency.is_erased(connection, client_id, idempotency_key.key):
                 raise Erased(JOB_ERASED)
-        if jobs.queue_length(connection, client_id, most=max_queued) >= max_queued:
+        if not room.take(connection, client_id):
             wait_s = _room_after(connection, request.provider, client_id, now)
             raise RateLimited("Too many of your jobs are waiting to be sent.", retry_after_s=wait_s)
         _write(connection, request, track_id, client_id, key_id, now)

@@ -9,7 +9,7 @@ from webhook_app.domain.job import Status
 from webhook_app.store.bulk import Statement
 from webhook_app.store.tables import Job
 
-DEEPEST = 1_000
+DEEPEST = 100
 
 # A loose scan, one index probe for each client, and then no further into a client's queue than anybody asks: with
 # 100,000 jobs queued, numbering them all by window functions took 300 ms for every job that is shown.
@@ -41,7 +41,7 @@ TURNS = Statement(lambda among: select(FIRST_ONES).where(among(FIRST_ONES.c.trac
 
 def queue_positions(connection: Connection, rows: Collection[dict[str, Any]]) -> dict[str, int]:
     """The places, from 1, at which queued jobs will be sent as far as is known now. A job beyond its client's first
-    1,000 has none."""
+    100 has none: numbering more for every answer would cost more than the rest of it."""
     queued: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["status"] == Status.QUEUED:
@@ -49,6 +49,8 @@ def queue_positions(connection: Connection, rows: Collection[dict[str, Any]]) ->
     places: dict[str, int] = {}
     for (provider, client_id), track_ids in sorted(queued.items()):
         turns = _turns(connection, provider, client_id, track_ids)
+        if not turns:
+            continue
         counted = connection.execute(WAITING, {"provider": provider, "most": max(turns.values(), default=0)})
         waiting = {row.client_id: row.waiting for row in counted}
         places |= {track_id: _place(client_id, turn, waiting) for track_id, turn in turns.items()}

@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from webhook_app.domain.errors import InvalidField, TooManyWaiters
 from webhook_app.domain.job import TERMINAL, Scope
 from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, accept, remember_status
+from webhook_app.flows.room import QueueRoom
 from webhook_app.store import reads
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
@@ -33,6 +34,7 @@ HONOURED = {
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The one route that costs money."""
     waiting = waiting_of(app, parts)
+    room = QueueRoom(parts.settings.max_queued)
 
     @registry.route(
         app,
@@ -59,7 +61,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         wait_s = reading.preferred_wait_s()
         body = reading.json_body()
         asked = _job_request(parts, job_of(body))
-        accepted = _accept(parts, asked, _idempotency_of(body), caller())
+        accepted = _accept(parts, room, asked, _idempotency_of(body), caller())
         return _answer(parts, waiting, accepted, wait_s)
 
 
@@ -90,7 +92,7 @@ def _idempotency_of(body: Any) -> Idempotency | None:
     return Idempotency(key, hashlib.sha256(f"POST /v1/jobs\n{canonical}".encode()).hexdigest())
 
 
-def _accept(parts: Parts, asked: JobRequest, idempotency: Idempotency | None, who: Caller) -> Accepted:
+def _accept(parts: Parts, room: QueueRoom, asked: JobRequest, idempotency: Idempotency | None, who: Caller) -> Accepted:
     return accept(
         parts.store,
         asked,
@@ -98,7 +100,7 @@ def _accept(parts: Parts, asked: JobRequest, idempotency: Idempotency | None, wh
         key_id=who.key_id,
         idempotency_key=idempotency,
         location_for=lambda track_id: job_url(track_id, parts.settings.public_url),
-        max_queued=parts.settings.max_queued,
+        room=room,
         now=datetime.now(UTC),
     )
 
