@@ -4,7 +4,7 @@ the idempotency key."""
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 
 from webhook_app.domain.errors import Erased, IdempotencyMismatch, Internal, RateLimited
 from webhook_app.domain.events import Event, EventType
-from webhook_app.domain.ids import new_id, new_track_id
+from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.job import ArchiveStatus, Status, WaitingFor
 from webhook_app.flows.room import QueueRoom
-from webhook_app.store import events, idempotency, images, jobs, reads, slots
+from webhook_app.store import changes, idempotency, images, jobs, reads, slots
 from webhook_app.store.engine import Store
 
 JOB_ERASED = "The job that this Idempotency-Key made has been erased."
@@ -54,12 +54,15 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The job that answers the request: a new one, or with `replayed` the one that the same key made before."""
+    """The job that answers the request: a new one, or with `replayed` the one that the same key made before. A new one
+    comes with its row and those of its pictures, as they were committed."""
 
     track_id: str
     replayed: bool
     status_code: int
     location: str
+    job: dict[str, Any] | None = None
+    images: list[dict[str, Any]] = field(default_factory=list)
 
 
 def accept(
@@ -86,8 +89,8 @@ def accept(
         if not room.take(connection, client_id):
             wait_s = _room_after(connection, request.provider, client_id, now)
             raise RateLimited("Too many of your jobs are waiting to be sent.", retry_after_s=wait_s)
-        _write(connection, request, track_id, client_id, key_id, now)
-    return accepted
+        job, pictures = _write(connection, request, track_id, client_id, key_id, now)
+    return replace(accepted, job=job, images=pictures)
 
 
 def _room_after(connection: Connection, provider: str, client_id: str, now: datetime) -> int:
@@ -138,7 +141,7 @@ def _replay(connection: Connection, key: Idempotency, client_id: str) -> Accepte
 
 def _write(
     connection: Connection, request: JobRequest, track_id: str, client_id: str, key_id: str, now: datetime
-) -> None:
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     seed = request.input.get("seed")
     seed = _random.randint(0, LARGEST_SEED) if seed is None else seed
     samples = request.input.get("samples", 1)
@@ -168,8 +171,8 @@ def _write(
         "due_at": now,
         "overdue_at": now + timedelta(seconds=request.timeout_s),
     }
-    number = jobs.add(connection, values)
-    images.add(connection, [{"image_id": new_id("img"), "track_id": track_id, "index": i} for i in range(samples)])
-    data = {"number": number, "samples": samples}
+    job, pictures = jobs.add(connection, values), images.new(track_id, samples)
+    data = {"number": job["number"], "samples": samples}
     queued = Event(EventType.JOB_QUEUED, f"key:{key_id}", now, track_id, client_id, data=data)
-    events.append(connection, [queued])
+    changes.add(connection, new_images=pictures, told=queued)
+    return job, pictures

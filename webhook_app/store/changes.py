@@ -10,7 +10,14 @@ from webhook_app.store import attempts, events, images, jobs, slots
 from webhook_app.store.bulk import Together
 
 Rows = Sequence[dict[str, Any]]
+ADD = Together(images.ADD, events.ADD)
 WRITE = Together(jobs.SAVE, attempts.SAVE, images.SAVE, slots.RELEASE, events.ADD)
+
+
+def add(connection: Connection, *, new_images: Rows, told: Event) -> None:
+    """The pictures of a new job, and the event that tells of it."""
+    ADD.execute(connection, new_images, [events.row_of(told)])
+    events.notify(connection, [told.track_id] if told.track_id else [])
 
 
 def write(

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
+from webhook_app.domain.ids import new_id
 from webhook_app.domain.job import ImageStatus
-from webhook_app.store.bulk import SaveMany, Statement, table_of
+from webhook_app.store.bulk import AddMany, SaveMany, Statement, table_of
 from webhook_app.store.tables import Image
 
 MOVABLE = [
@@ -25,7 +26,6 @@ IMAGES = table_of(Image)
 OF_JOBS = Statement(
     lambda among: select(IMAGES).where(among(IMAGES.c.track_id)).order_by(IMAGES.c.track_id, IMAGES.c.index)
 )
-ADD = insert(IMAGES)
 # To be copied still, and nobody was warned.
 AT_RISK = (Image.fetch_at.is_not(None), Image.at_risk_at.is_(None))
 # What stays of an erased picture: whose it was, which attempt made it, and when.
@@ -40,13 +40,20 @@ ERASED: dict[str, Any] = {
     "lease_owner": None,
     "lease_until": None,
 }
+NEW: dict[str, Any] = {column.key: None for column in IMAGES.c} | {
+    "status": ImageStatus.PENDING.value,
+    "sources": [],
+    "flags": [],
+    "fetches": 0,
+    "fence": 0,
+}
+ADD = AddMany(IMAGES, columns=list(NEW))
 SAVE = SaveMany(IMAGES, key=["image_id"], columns=MOVABLE)
 
 
-def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """The rows of a new job's pictures."""
-    empty = {"status": ImageStatus.PENDING.value, "sources": [], "flags": [], "fetches": 0}
-    connection.execute(ADD, [empty | row for row in rows])
+def new(track_id: str, count: int) -> list[dict[str, Any]]:
+    """The rows of a new job's pictures, to be added."""
+    return [NEW | {"image_id": new_id("img"), "track_id": track_id, "index": index} for index in range(count)]
 
 
 def of_jobs(connection: Connection, track_ids: Sequence[str]) -> dict[str, dict[int, Row[Any]]]:

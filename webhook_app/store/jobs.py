@@ -57,6 +57,7 @@ ERASED: dict[str, Any] = {
 LOCK = Statement(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
 CLIENT_IDS = Statement(lambda among: select(JOBS.c.track_id, JOBS.c.client_id).where(among(JOBS.c.track_id)))
 ADD = insert(JOBS).returning(JOBS.c.number)
+NEW = {column.key: getattr(column.default, "arg", None) for column in JOBS.c}
 SAVE = SaveMany(JOBS, key=["number", "version"], columns=MOVABLE, also={"version": JOBS.c.version + 1})
 QUEUE_LENGTH = select(func.count()).select_from(
     select(JOBS.c.number)
@@ -80,9 +81,9 @@ CLIENTS_QUEUED = text(
 )
 
 
-def add(connection: Connection, values: dict[str, Any]) -> int:
-    """Insert a job; returns its number."""
-    return int(connection.execute(ADD, values).scalar_one())
+def add(connection: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """Insert a job; returns its row."""
+    return NEW | values | {"number": int(connection.execute(ADD, values).scalar_one())}
 
 
 def queue_length(connection: Connection, client_id: str, *, most: int) -> int:

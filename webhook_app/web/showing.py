@@ -57,11 +57,30 @@ def _now(row: dict[str, Any], paused: Collection[str]) -> dict[str, Any]:
     return {"waiting_for": WaitingFor.PROVIDER_PAUSED.value} if waits else {}
 
 
+def new_job_response(
+    parts: Parts, job: dict[str, Any], images: Sequence[dict[str, Any]], headers: dict[str, str]
+) -> Response:
+    """A job that was committed just now: nothing is read back, and so its place in the queue is not told."""
+    shown = representations.job(
+        job,
+        [image | reads.WITHOUT_BLOB for image in images],
+        public_url=parts.settings.public_url,
+        image_url=partial(image_url, parts, now=datetime.now(UTC)),
+        next_action_at=job["due_at"],
+        queue_position=None,
+    )
+    return _response(shown, job, 202, headers)
+
+
 def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The caller's job as it is now, with its ETag."""
     with parts.store.looking() as connection:
         row = own_job(connection, track_id)
         shown = shown_jobs(parts, connection, [row])[0]
+    return _response(shown, row, status, headers)
+
+
+def _response(shown: dict[str, Any], row: dict[str, Any], status: int, headers: dict[str, str] | None) -> Response:
     response = json_response(shown, status, headers)
     signs = links(parts)
     # Signed addresses become others while the job stays the same: a client must not keep those that end.

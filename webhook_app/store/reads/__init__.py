@@ -14,7 +14,7 @@ from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of
 from webhook_app.store.reads.installation import database_revision, is_upgraded
 from webhook_app.store.reads.jobs import JobFilter, Position, count_jobs, job, jobs, next_action_at, states_of
 from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, key_by_sha256, keys
-from webhook_app.store.reads.pictures import blob, image, images_of
+from webhook_app.store.reads.pictures import WITHOUT_BLOB, blob, image, images_of
 from webhook_app.store.reads.providers import paused_providers, provider_state, providers
 from webhook_app.store.reads.queue import queue_positions
 from webhook_app.store.reads.standing import (
@@ -29,6 +29,7 @@ from webhook_app.store.reads.standing import (
 )
 
 __all__ = [
+    "WITHOUT_BLOB",
     "CallbackFilter",
     "JobFilter",
     "KeyRow",

@@ -22,6 +22,9 @@ OF_JOBS = Statement(
 )
 
 
+WITHOUT_BLOB = dict.fromkeys(("content_type", "bytes", "width", "height", "thumbnails", "blob_state"))
+
+
 def images_of(connection: Connection, track_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
     """The pictures of these jobs by track_id, in order of their index, each with `content_type, bytes, width, height,
     thumbnails` of its blob (None where it is not archived). Every id that was asked for has an entry."""

@@ -19,7 +19,7 @@ from webhook_app.web.auth import Caller, caller
 from webhook_app.web.registry import Registry
 from webhook_app.web.representations import job_url
 from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of, normalised_input
-from webhook_app.web.showing import job_response
+from webhook_app.web.showing import job_response, new_job_response
 from webhook_app.web.waiting import Waiting, waiting_of
 from webhook_app.wiring import Parts
 
@@ -123,6 +123,8 @@ def _answer(parts: Parts, waiting: Waiting, accepted: Accepted, wait_s: int | No
         headers["Idempotent-Replayed"] = "true"
     if status == 202:
         headers["Retry-After"] = str(LOOK_AGAIN_AFTER_S)
+    if accepted.job is not None and wait_s is None:
+        return new_job_response(parts, accepted.job, accepted.images, headers)
     return job_response(parts, accepted.track_id, status, headers)
 
 
