@@ -9,18 +9,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
 from webhook_app.domain.errors import IdempotencyInProgress
+from webhook_app.store.bulk import table_of
 from webhook_app.store.tables import IdempotencyKey
 
 LOCK_NOT_AVAILABLE = "55P03"
+KEYS = table_of(IdempotencyKey)
+CLAIM = {
+    name: dialect.insert(KEYS).on_conflict_do_nothing().returning(KEYS.c.key)
+    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
+}
 
 
 def claim(connection: Connection, values: dict[str, Any]) -> bool:
     """Claim a client's key. False when it was used before. Raises `IdempotencyInProgress` when the first request with
     it is still running after the lock time-out (2 s)."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(IdempotencyKey).values(**values).on_conflict_do_nothing().returning(IdempotencyKey.key)
     try:
-        return connection.scalar(statement) is not None
+        return connection.scalar(CLAIM[connection.dialect.name], values) is not None
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
             detail = "The first request with this Idempotency-Key is still running; repeat it in a moment."
