@@ -69,7 +69,7 @@ def new_job_response(
         next_action_at=job["due_at"],
         queue_position=None,
     )
-    return _response(shown, job, 202, headers)
+    return _response(parts, shown, job, 202, headers)
 
 
 def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -77,10 +77,12 @@ def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[s
     with parts.store.looking() as connection:
         row = own_job(connection, track_id)
         shown = shown_jobs(parts, connection, [row])[0]
-    return _response(shown, row, status, headers)
+    return _response(parts, shown, row, status, headers)
 
 
-def _response(shown: dict[str, Any], row: dict[str, Any], status: int, headers: dict[str, str] | None) -> Response:
+def _response(
+    parts: Parts, shown: dict[str, Any], row: dict[str, Any], status: int, headers: dict[str, str] | None
+) -> Response:
     response = json_response(shown, status, headers)
     signs = links(parts)
     # Signed addresses become others while the job stays the same: a client must not keep those that end.
