@@ -9,7 +9,6 @@ from typing import BinaryIO
 from PIL import Image as Picture
 
 from tests.flows.world import World
-from webhook_app.domain.errors import FetchError
 from webhook_app.domain.outcome import Finished
 from webhook_app.domain.outcome import Picture as Named
 from webhook_app.flows import archive
@@ -32,11 +31,11 @@ def png(colour: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
 class Web:
     """The network, acted: what each URL answers, in turn; the last answer stays."""
 
-    answers: dict[str, deque[bytes | FetchError]] = field(default_factory=dict)
+    answers: dict[str, deque[bytes | Exception]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     during: Callable[[], None] | None = None
 
-    def serve(self, url: str, *answers: bytes | FetchError) -> None:
+    def serve(self, url: str, *answers: bytes | Exception) -> None:
         self.answers[url] = deque(answers)
 
     def host_known(self, url: str) -> bool:
@@ -48,7 +47,7 @@ class Web:
             self.during()
         waiting = self.answers[url]
         answer = waiting.popleft() if len(waiting) > 1 else waiting[0]
-        if isinstance(answer, FetchError):
+        if isinstance(answer, Exception):
             raise answer
         sink.write(answer)
         return Fetched(len(answer), "text/html", url)

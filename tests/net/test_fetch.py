@@ -133,6 +133,21 @@ def test_a_body_over_the_cap_is_refused(serve: Serve, declared: bool) -> None:
     assert sink.getvalue() == b""
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"), [({}, "too_large"), ({"Content_Encoding": "gzip"}, "encoded")], ids=["plain", "gzip"]
+)
+def test_four_gigabytes_are_refused_unread(serve: Serve, more: dict[str, str], reason: str) -> None:
+    def script(path: str) -> object:
+        yield answer(length=4 * 2**30, **more)
+        while True:
+            yield b"\0" * 65536
+
+    server, sink = serve(script), io.BytesIO()
+    with pytest.raises(FetchError) as caught:
+        fetcher(server.host_port).fetch(server.url, sink)
+    assert (caught.value.reason, sink.getvalue()) == (reason, b"")
+
+
 def test_a_body_without_end_stops_at_the_cap(serve: Serve) -> None:
     def script(path: str) -> object:
         yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -176,6 +176,7 @@ def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
 PRIVATE = [
     *("10.0.0.1", "169.254.169.254", "192.168.1.1", "::1", "fd00::1", "::ffff:127.0.0.1", "224.0.0.1", "2002:7f00:1::"),
     *("127.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "fe80::1%eth0"),
+    *("fec0::1", "::127.0.0.1", "64:ff9b::7f00:1", "2606:4700::5efe:7f00:1", "168.63.129.16", "100.100.100.200"),
     *("localhost", "db.internal", "printer.local", "a.localhost.", ".", "bücher.example"),
 ]
 
@@ -183,6 +184,14 @@ PRIVATE = [
 @pytest.mark.parametrize("host", PRIVATE)
 def test_private_hosts_are_seen_however_they_are_spelled(host: str) -> None:
     assert is_private(host)
+
+
+@pytest.mark.parametrize("host", PRIVATE[:-1])
+def test_a_private_host_is_refused_where_a_url_is_named(host: str) -> None:
+    authority = f"[{host}]" if ":" in host else host
+    picture = {"model": "flux/img2img", "input": PICTURE | {"init_image": f"https://{authority}/a.png"}}
+    assert list(faults(picture)) == ["/input/init_image"]
+    assert list(faults({"input": LONE, "webhook": f"https://{authority}/hook"})) == ["/webhook"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from webhook_app.domain.outcome import Witness
 from webhook_app.flows.consequences import HOST_NOT_ALLOWED, NOT_DELIVERED
 from webhook_app.flows.policy import Policy
 from webhook_app.net.port import Fetcher
-from webhook_app.pictures.port import Inspected, Inspector
+from webhook_app.pictures.port import NO_DISK, Inspected, Inspector
 from webhook_app.storage.port import Storage
 from webhook_app.store import attempts, blobs, events, images, jobs
 from webhook_app.store.engine import Store
@@ -97,17 +97,20 @@ def archive_one(
     if not claim.sources:
         _record(store, claim, _wait_for_leave(claim, clock()), clock())
         return
-    with tempfile.TemporaryDirectory(prefix="webhook-app-") as folder:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="webhook-app-") as folder:
             source, inspected = _fetch_first(fetcher, inspector, claim, Path(folder), clock)
             _put(store, storage, inspected, clock())
-        except FetchError as error:
-            _record(store, claim, _after_failure(claim, error, clock()), clock())
-        except StorageError:
-            _record(store, claim, _after_storage_failure(clock()), clock())
-        else:
-            shown = source if source.startswith("http") else None
-            _record_archived(store, claim, inspected, shown, clock())
+    except FetchError as error:
+        _record(store, claim, _after_failure(claim, error, clock()), clock())
+    except StorageError:
+        _record(store, claim, _wait_for_disk("archive_unavailable", clock()), clock())
+    except OSError:
+        # No room for the download itself. The picture is not to blame, and no fetch is counted.
+        _record(store, claim, _wait_for_disk(NO_DISK, clock()), clock())
+    else:
+        shown = source if source.startswith("http") else None
+        _record_archived(store, claim, inspected, shown, clock())
 
 
 def _fetch_first(
@@ -173,6 +176,8 @@ def _after_failure(claim: ImageClaim, error: FetchError, now: datetime) -> dict[
     fetches = claim.fetches + 1
     if error.reason in REFUSALS:
         return _wait_for_leave(claim, now)
+    if error.reason == NO_DISK:
+        return _wait_for_disk(NO_DISK, now)
     if not error.retryable or now >= claim.expires_at:
         lost = {"status": ImageStatus.LOST.value, "fetch_at": None}
         return lost | {"fetches": fetches, "reason": error.reason}
@@ -180,8 +185,8 @@ def _after_failure(claim: ImageClaim, error: FetchError, now: datetime) -> dict[
     return {"fetches": fetches, "fetch_at": min(now + delay, claim.expires_at), "reason": error.reason}
 
 
-def _after_storage_failure(now: datetime) -> dict[str, Any]:
-    return {"fetch_at": now + ARCHIVE_DOWN, "reason": "archive_unavailable"}
+def _wait_for_disk(reason: str, now: datetime) -> dict[str, Any]:
+    return {"fetch_at": now + ARCHIVE_DOWN, "reason": reason}
 
 
 def _wait_for_leave(claim: ImageClaim, now: datetime) -> dict[str, Any]:
@@ -217,7 +222,7 @@ def _record(
             return
         if inspected is not None and blobs.state(connection, inspected.sha256) in (None, blobs.DELETING):
             # The last other picture that showed these bytes was erased since we found them in their place.
-            values, inspected = _after_storage_failure(now), None
+            values, inspected = _wait_for_disk("archive_unavailable", now), None
         by_index = images.of_jobs(connection, [claim.track_id])[claim.track_id]
         image = next(row for row in by_index.values() if row.image_id == claim.image_id)
         flags = [] if inspected is None else _new_flags(job, image, inspected)

@@ -17,8 +17,8 @@ from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from webhook_app.domain.addresses import may_reach
 from webhook_app.domain.errors import FetchError
-from webhook_app.net.addresses import may_reach
 from webhook_app.net.urls import host_and_port
 
 Watch = Callable[[socket.socket], None]

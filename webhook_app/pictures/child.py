@@ -11,6 +11,7 @@ from typing import Any
 
 from webhook_app.domain.errors import NotAPicture
 from webhook_app.pictures.decode import decode
+from webhook_app.pictures.port import NO_DISK
 
 READY = b'{"ready": true}\n'
 
@@ -35,6 +36,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"refused": refused.reason, "retryable": refused.retryable}
     except MemoryError:
         return {"refused": "bomb", "retryable": False}
+    except OSError:
+        # A full disk, as thumbnails show it; what a decoder raises is a `NotAPicture` by now. Dying of it would look
+        # like the picture's fault.
+        return {"refused": NO_DISK, "retryable": True}
     return asdict(facts)
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 from webhook_app.domain.job import ImageFlag
 
 THUMBNAIL_SIZES = (128, 256, 512)
+# The reason of a `NotAPicture` that is not the picture's fault: what was to be written beside it could not be.
+NO_DISK = "disk_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +32,5 @@ class Inspector(Protocol):
     def inspect(self, path: Path, *, base64_text: bool) -> Inspected:
         """Decode the file fully and make its thumbnails in the same folder. `base64_text` says that the file holds
         base64 text (a `data:image/...;base64,` prefix is allowed); it is decoded first. Raises
-        `domain.errors.NotAPicture`."""
+        `domain.errors.NotAPicture`, and OSError where base64 text cannot be decoded for want of room."""
         ...

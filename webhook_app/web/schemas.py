@@ -1,6 +1,5 @@
 """What clients may send to make a job: the models that validate it, and that `/openapi.json` shows."""
 
-import ipaddress
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -8,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from webhook_app.domain.addresses import may_reach
 from webhook_app.domain.errors import ProblemError
 from webhook_app.domain.events import EventType
 from webhook_app.web import reading
@@ -72,8 +72,11 @@ def split_url(value: str) -> SplitResult:
 
 
 def _picture_url(value: str) -> str:
-    if split_url(value).scheme not in ("https", "http"):
+    parts = split_url(value)
+    if parts.scheme not in ("https", "http"):
         raise ValueError("Must be an https or http URL.")
+    if is_private(parts.hostname or ""):
+        raise ValueError("Must be at a public host.")
     return value
 
 
@@ -88,19 +91,12 @@ def _webhook_url(value: str) -> str:
 
 def is_private(host: str) -> bool:
     """Whether the host is a literal address that is not public, however it is spelled, or a name that is always local.
-    Names are resolved, and judged again, when the webhook is sent."""
+    Names are resolved, and judged again, when something is sent there."""
     labels = host.lower().rstrip(".").split(".")
     if ":" in host or labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
-        try:
-            return not _is_public(ipaddress.ip_address(host))
-        except ValueError:
-            return True  # 127.1, 0x7f000001, a scoped address: other readers would make an address of it.
+        # 127.1, 0x7f000001, a scoped address are none here: other readers would make an address of them.
+        return not may_reach(host)
     return labels[-1] in LOCAL_NAMES or not host.isascii() or labels == [""]
-
-
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    tunnelled = isinstance(address, ipaddress.IPv6Address) and (address.sixtofour or address.teredo)
-    return address.is_global and not address.is_multicast and not tunnelled
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from webhook_app.net.addresses import may_reach
+from webhook_app.domain.addresses import may_reach
 
 PUBLIC = [
     "1.1.1.1",
