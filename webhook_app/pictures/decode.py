@@ -25,7 +25,8 @@ from webhook_app.pictures.structure import (
 )
 
 MAX_PIXELS = 16_777_216
-WEBP_QUALITY, WEBP_METHOD = 80, 4
+# Method 2 takes half the CPU of the default 4, and 5 % more bytes.
+WEBP_QUALITY, WEBP_METHOD = 80, 2
 
 
 @dataclass(frozen=True, slots=True)
