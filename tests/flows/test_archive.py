@@ -137,6 +137,7 @@ def test_a_refused_address_is_never_a_loss_and_the_other_source_is_tried(keeper:
     keeper.tick()
     (image,) = keeper.world.images(track_id)
     assert (image.status, image.reason) == ("pending", "host_not_allowed")
+    assert keeper.world.events(track_id).count("image.host_refused") == 1
     keeper.web.serve(TWO, png())
     keeper.world.later(minutes=11)
     keeper.tick()

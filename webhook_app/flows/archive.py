@@ -237,7 +237,10 @@ def _record(
             blobs.refer_to(connection, inspected.sha256)
             if image.sha256 is not None:
                 blobs.let_go(connection, [image.sha256])
-        events.append(connection, [_flagged(job, claim.image_id, flag, now) for flag in flags])
+        told = [_about(EventType.IMAGE_FLAGGED, job, now, image_id=claim.image_id, flag=flag) for flag in flags]
+        if values["reason"] == HOST_NOT_ALLOWED != image.reason:
+            told.append(_about(EventType.IMAGE_HOST_REFUSED, job, now, image_id=claim.image_id))
+        events.append(connection, told)
         if values["reason"] == HOST_NOT_ALLOWED and image.source_witness == Witness.CALLBACK:
             attempts.look_at(connection, claim.track_id, image.source_attempt, now=now)
         if values["reason"] != image.reason or "status" in values:
@@ -253,9 +256,8 @@ def _new_flags(job: Row[Any], image: Row[Any], inspected: Inspected) -> list[str
     return [flag.value for flag in found if flag not in image.flags]
 
 
-def _flagged(job: Row[Any], image_id: str, flag: str, now: datetime) -> Event:
-    told = {"image_id": image_id, "flag": flag}
-    return Event(EventType.IMAGE_FLAGGED, "worker", now, job.track_id, job.client_id, job.batch_id, told)
+def _about(kind: EventType, job: Row[Any], now: datetime, **data: str) -> Event:
+    return Event(kind, "worker", now, job.track_id, job.client_id, job.batch_id, dict(data))
 
 
 def _settle_job(connection: Connection, job: Row[Any], now: datetime) -> None:
