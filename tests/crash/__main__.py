@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,8 +20,10 @@ SHOWN = 10
 @click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="postgresql", show_default=True)
 @click.option("--seed", type=int, default=None, help="Of the faults and the kills; drawn and printed when not given.")
 @click.option("--kill-every", "kill_every_s", default=1.0, show_default=True, help="Seconds from kill to kill.")
+@click.option("--clients", default=16, show_default=True, help="Clients that submit at once.")
+@click.option("--in-flight", default=100, show_default=True, help="MODELSLAB_MAX_IN_FLIGHT of the run.")
 @click.option("--timeout", "job_timeout_s", default=300, show_default=True, help="JOB_TIMEOUT_S of the run.")
-def crash(jobs: int, database: str, seed: int | None, kill_every_s: float, job_timeout_s: int) -> None:
+def crash(jobs: int, database: str, seed: int | None, **rules: Any) -> None:
     """Jobs under 5 % of each fault of the provider, a kill -9 each second, PostgreSQL stopped twice; then every
     invariant is checked, once everything has ended."""
     seed = random.SystemRandom().randrange(2**31) if seed is None else seed
@@ -28,10 +31,9 @@ def crash(jobs: int, database: str, seed: int | None, kill_every_s: float, job_t
     plan = Plan(
         jobs,
         seed,
-        kill_every_s=kill_every_s,
-        job_timeout_s=job_timeout_s,
         every_end=True,
-        patience_s=job_timeout_s + 300.0,
+        patience_s=rules["job_timeout_s"] + 300.0,
+        **rules,
     )
     started = time.monotonic()
     with (

@@ -48,15 +48,9 @@ class Fleet:
         if self._thread is not None:
             self._thread.join()
 
-    def pids(self) -> list[int]:
-        """Everything of ours that runs: gunicorn, its processes, the workers. A nursery is not ours."""
-        living = [post for post in self.posts if post.process.popen.poll() is None]
-        parents = [post.process.popen.pid for post in living if post.module != NURSERY]
-        return parents + [pid for post in living for pid in children_of(post.process.popen.pid)]
-
     def kill_one(self, dice: random.Random) -> bool:
-        """SIGKILL to one of them at random. False when there was none, or it has just ended by itself."""
-        pids = self.pids()
+        """SIGKILL to one process of a place, both at random. False when there was none, or it has just ended."""
+        pids = pids_of(dice.choice(self.posts))
         if not pids:
             return False
         with contextlib.suppress(ProcessLookupError):
@@ -69,6 +63,14 @@ class Fleet:
             for post in self.posts:
                 if post.process.popen.poll() is not None:
                     post.process = self.app.start(post.word, module=post.module)
+
+
+def pids_of(post: Post) -> list[int]:
+    """What runs at a place: gunicorn and its processes, or the worker. A nursery is not ours."""
+    parent = post.process.popen
+    if parent.poll() is not None:
+        return []
+    return ([] if post.module == NURSERY else [parent.pid]) + children_of(parent.pid)
 
 
 def children_of(pid: int) -> list[int]:

@@ -13,7 +13,7 @@ import requests
 from tests.e2e.installation import Installation
 
 AGAIN_S = 0.2
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 DOUBLES = 4
 # Not answers: the client is to come again.
 COME_AGAIN = frozenset({409, 429, 500, 502, 503})

@@ -43,7 +43,6 @@ FAULTS: dict[str, object] = {
 RESTARTS = ((0.35, signal.SIGINT), (0.7, signal.SIGQUIT))
 STARTED = re.compile(r'"event": "worker\.started"|Booting worker with pid')
 DOUBLED = 0.1
-AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,8 @@ class Plan:
     job_timeout_s: int = 900
     every_end: bool = False
     patience_s: float = 240.0
+    clients: int = 8
+    in_flight: int = 20
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Storm:
             return observe(self.app, self.journal, earlier_events=self.earlier_events)
 
     def _submit(self, dice: random.Random) -> None:
-        self.journal.submit_many(self.app, self.plan.jobs, at_once=AT_ONCE, doubled=DOUBLED, dice=dice)
+        self.journal.submit_many(self.app, self.plan.jobs, at_once=self.plan.clients, doubled=DOUBLED, dice=dice)
         self._reach("all were acknowledged")
 
     def _reach(self, what: str) -> None:
@@ -99,7 +100,7 @@ class Storm:
     def _rage(self, ours: Fleet, clients: threading.Thread, dice: random.Random) -> None:
         """Kill one process each second while there are clients, and until enough were killed."""
         stops = list(RESTARTS if self.own else ())
-        until = time.monotonic() + self.plan.patience_s * 2
+        until = time.monotonic() + self.plan.patience_s + 2.0 * self.plan.jobs
         while (clients.is_alive() or self.kills < self.plan.least_kills or stops) and time.monotonic() < until:
             time.sleep(self.plan.kill_every_s)
             if self.plan.most_kills is None or self.kills < self.plan.most_kills:
@@ -146,7 +147,7 @@ class Storm:
             "answers to clients": f"{sum(map(len, self.journal.answers.values()))} of {self.journal.tries} requests",
             "kill -9": self.kills,
             "PostgreSQL stopped by": ", ".join(self.stops) or "-",
-            "processes started": started,
+            "processes that came up": started,
             "ended": _shown(Counter(job["status"] for job in seen.jobs.values())),
             "submits": f"{len(submits)}, taken {sum(bool(entry['taken']) for entry in submits)}",
             "repeats after unconfirmed": sum(bool(row["repeats_unconfirmed"]) for row in seen.tables["attempts"]),
@@ -196,7 +197,7 @@ def prepared(plan: Plan, kind: str, folder: Path, port: int) -> Iterator[Storm]:
             "SUBMIT_CONFIRM_S": "2",
             "SUBMIT_ATTEMPTS": "50",
             "REPEATS_PER_HOUR": "100000",
-            "MODELSLAB_MAX_IN_FLIGHT": "20",
+            "MODELSLAB_MAX_IN_FLIGHT": str(plan.in_flight),
             "JOB_TIMEOUT_S": str(plan.job_timeout_s),
             "WEB_CONCURRENCY": "1" if own is None else "2",
         }
