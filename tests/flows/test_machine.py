@@ -16,16 +16,20 @@ from sqlalchemy import Row
 
 from tests import databases
 from tests.flows.world import World, success
-from webhook_app.domain.errors import ErrorCode, JobAlreadyEnded
+from webhook_app.domain.errors import Erased, ErrorCode, JobAlreadyEnded
 from webhook_app.domain.job import RESENDABLE, TERMINAL, Evidence, OnUnconfirmed
 from webhook_app.domain.outcome import Failed, Later, NotSent, Refused, Running, Unconfirmed, Unread
 from webhook_app.flows.cancel import cancel
+from webhook_app.flows.erase import erase_job
+from webhook_app.flows.forget import forget_due
 from webhook_app.flows.receive import Arrival
 from webhook_app.flows.seal import seal
 from webhook_app.flows.submit import give_back, renew
 from webhook_app.provider.port import Submission
+from webhook_app.storage.local import LocalStorage
+from webhook_app.storage.spool import FileSpool
 from webhook_app.store.engine import Store
-from webhook_app.store.tables import Attempt, EventRow, Image, Job, Slot
+from webhook_app.store.tables import Attempt, Callback, Erasure, EventRow, Image, Job, Slot
 
 SLOTS = 2
 # Ends are rare, so that histories grow long.
@@ -68,6 +72,9 @@ class Histories(RuleBasedStateMachine):
         self.jobs: list[str] = []
         self.arrivals: list[Arrival] = []
         self.succeeded: set[str] = set()
+        folder = Path(self.opened.enter_context(tempfile.TemporaryDirectory()))
+        self.storage, self.spool = LocalStorage(folder / "archive"), FileSpool(folder / "spool")
+        self.erased: dict[str, str] = {}
 
     def teardown(self) -> None:
         self.opened.close()
@@ -143,8 +150,21 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        with contextlib.suppress(JobAlreadyEnded):
+        with contextlib.suppress(JobAlreadyEnded, Erased):
             cancel(self.world.store, self.some_job(data), by="key:k", now=self.world.at)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def erase(self, data: st.DataObject) -> None:
+        track_id = self.some_job(data)
+        erase_job(self.world.store, track_id, by="key:k", now=self.world.at)
+        self.erased.setdefault(track_id, self.world.job(track_id).status)
+
+    @precondition(lambda self: self.erased)
+    @rule()
+    def forget(self) -> None:
+        places = {"storage": self.storage, "kept": self.spool}
+        forget_due(self.world.store, self.world.providers, **places, limit=5, clock=self.world.now)
 
     @rule()
     def seal(self) -> None:
@@ -169,9 +189,17 @@ class Histories(RuleBasedStateMachine):
             self._fits(job, attempts[job.track_id], events[job.track_id])
             assert images[job.track_id] == job.samples
             assert sum(row.sends for row in attempts[job.track_id]) == submits[job.track_id]
+        self._erased_jobs_are_empty()
         held = self.world.slots_held()
         assert len(self.world.rows(Slot)) <= SLOTS
         assert not held or max(held.values()) == 1
+
+    def _erased_jobs_are_empty(self) -> None:
+        taken_out = {row.track_id for row in self.world.rows(Erasure) if row.status != "pending"}
+        for track_id in taken_out:
+            assert self.world.job(track_id).input == {}
+            assert {row.body for row in self.world.rows(Callback, Callback.track_id == track_id)} <= {None}
+            assert all(image.sources == [] for image in self.world.images(track_id))
 
     def _fits(self, job: Row[Any], attempts: list[Row[Any]], events: Counter[str]) -> None:
         assert (job.completed_at is not None) == (job.status in TERMINAL)
@@ -179,6 +207,7 @@ class Histories(RuleBasedStateMachine):
         evidence = [Evidence(row.evidence) for row in attempts]
         assert (job.status == "succeeded") == (Evidence.SUCCESS in evidence and job.status != "canceled")
         assert job.track_id not in self.succeeded or job.status == "succeeded"
+        assert self.erased.get(job.track_id, job.status) == job.status
         if job.status == "succeeded":
             self.succeeded.add(job.track_id)
         for status, told in TOLD.items():
