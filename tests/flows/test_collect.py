@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.flows.keeper import ONE, Keeper, png
+from tests.store import rows
 from webhook_app.domain.errors import StorageError
 from webhook_app.domain.keys import blob_key, digest_in, thumbnail_key
 from webhook_app.flows import archive
-from webhook_app.flows.collect import collect
+from webhook_app.flows.collect import collect, collect_unreferenced
 from webhook_app.storage.local import LocalStorage
 from webhook_app.store.tables import Blob
 
@@ -126,6 +127,27 @@ def test_what_cannot_be_removed_is_not_forgotten(keeper: Keeper, root: Path) -> 
     assert keeper.world.rows(Blob) == []
     keeper.storage = working
     assert collected(keeper) == [blob_key(STRANGER)]
+
+
+def test_copies_that_no_picture_refers_to_go_and_what_is_being_put_stays(keeper: Keeper, root: Path) -> None:
+    keeper.web.serve(ONE, png())
+    keeper.succeeded()
+    keeper.tick()
+    ours, world = files(root), keeper.world
+    for state, digest, minutes in (("deleting", "aa", 0), ("putting", "bb", 11), ("putting", "cc", 9)):
+        left(root, blob_key(digest * 32), hours_ago=0)
+        row = rows.blob(sha256=digest * 32, state=state, created_at=world.at - timedelta(minutes=minutes))
+        with world.store.writing() as connection:
+            rows.add(connection, Blob, row)
+
+    def removed(*, dry_run: bool) -> int:
+        return collect_unreferenced(world.store, keeper.storage, dry_run=dry_run, clock=world.now)
+
+    assert removed(dry_run=True) == 2
+    assert len(files(root)) == len(ours) + 3
+    assert [removed(dry_run=False), removed(dry_run=False)] == [2, 0]
+    assert files(root) == ours | {blob_key("cc" * 32)}
+    assert sorted(blob.state for blob in world.rows(Blob)) == ["putting", "stored"]
 
 
 @pytest.mark.parametrize(

@@ -120,23 +120,26 @@ def _progress(parts: "Parts", shown: bool) -> Iterator[Any]:
 @output_option
 def gc(older_than: timedelta, dry_run: bool, output: str) -> None:
     """Remove objects that no picture refers to, and what interrupted puts left behind."""
-    from webhook_app.flows.collect import collect
+    from webhook_app.flows.collect import collect, collect_unreferenced
 
     if older_than < LEAST_AGE:
         raise click.BadParameter("takes an hour at least: puts may be under way", param_hint="--older-than")
-    parts, now = _parts(), datetime.now(UTC)
+    parts, now = _parts(), _clock()
     before = now - older_than
+    unreferenced = collect_unreferenced(parts.store, parts.storage, dry_run=dry_run, clock=_clock)
     removed = list(collect(parts.store, parts.storage, before=before, dry_run=dry_run, now=now))
     temporary = parts.storage.sweep(before, dry_run=dry_run)
     report = {
         "dry_run": dry_run,
         "objects": [{"key": entry.key, "bytes": entry.size, "modified_at": entry.modified_at} for entry in removed],
         "bytes": sum(entry.size for entry in removed),
+        "unreferenced": unreferenced,
         "temporary": temporary,
     }
     emit(output, report, "\n".join(entry.key for entry in removed))
     verb = "would be removed" if dry_run else "removed"
-    say(f"{verb}: {len(removed)} objects with {report['bytes']} bytes, {temporary} temporary files")
+    said = f"{len(removed)} objects with {report['bytes']} bytes, {temporary} temporary files"
+    say(f"{verb}: {said}, and {unreferenced} copies that no picture refers to")
 
 
 @archive.command()
@@ -209,8 +212,12 @@ def _means(parts: "Parts") -> "Means":
         fetcher=parts.fetcher,
         inspector=parts.inspector,
         policy=policy(parts),
-        clock=lambda: datetime.now(UTC),
+        clock=_clock,
     )
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
 
 
 def _parts() -> "Parts":

@@ -1,14 +1,16 @@
-"""Removing what lies in the archive and belongs to no picture: objects without a row, and what interrupted puts left.
+"""Removing what lies in the archive and belongs to no picture: objects without a row, and bytes whose row no picture
+refers to.
 
 A put writes the row first, so an object without one was left behind. Between that look and the removal somebody might
 put the same bytes: a row that says `deleting` keeps everybody away until the object is gone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import groupby
 
 from webhook_app.domain.keys import BLOBS, THUMBNAILS, digest_in
+from webhook_app.flows import forget
 from webhook_app.storage.port import Storage, StoredObject
 from webhook_app.store import copies
 from webhook_app.store.engine import Store
@@ -31,6 +33,18 @@ def collect(
                     yield from entries
                 else:
                     yield from _remove(store, storage, sha256, list(entries), now)
+
+
+def collect_unreferenced(store: Store, storage: Storage, *, dry_run: bool, clock: Callable[[], datetime]) -> int:
+    """Remove the bytes of rows that no picture refers to: of pictures that were erased, and of puts that nobody
+    finished. Workers do the same. Returns how many there were, or are with `dry_run`. Raises `StorageError`."""
+    if dry_run:
+        with store.reading() as connection:
+            return copies.count_unreferenced(connection, abandoned_before=clock() - forget.ABANDONED_AFTER)
+    count = 0
+    while removed := forget.remove_unreferenced(store, storage, clock=clock):
+        count += removed
+    return count
 
 
 def _without_row(store: Store, entries: list[StoredObject]) -> list[StoredObject]:

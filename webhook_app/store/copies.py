@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webhook_app.domain.job import ImageStatus
@@ -57,6 +57,12 @@ def move(
 def known(connection: Connection, digests: Collection[str]) -> set[str]:
     """Which of these have a row, whatever it says."""
     return set(connection.scalars(select(Blob.sha256).where(Blob.sha256.in_(digests))))
+
+
+def count_unreferenced(connection: Connection, *, abandoned_before: datetime) -> int:
+    """How many blobs no picture shows, but for those that somebody may be putting since that instant."""
+    to_go = or_(Blob.state == "deleting", Blob.created_at < abandoned_before)
+    return int(connection.scalar(select(func.count()).where(Blob.reference_count == 0, to_go)) or 0)
 
 
 def claim_orphan(connection: Connection, sha256: str, *, now: datetime) -> bool:
