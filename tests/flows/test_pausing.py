@@ -100,3 +100,9 @@ def test_a_probe_does_not_end_somebody_s_pause(world: World) -> None:
     assert world.send() == 0
     reasons = [row.data["reason"] for row in world.rows(EventRow, EventRow.type == "provider.paused")]
     assert sorted(reasons) == ["by_hand", "provider_auth"]
+
+
+def test_somebody_s_endless_pause_is_not_taken_over_by_the_worker(world: World) -> None:
+    pausing.pause(world.store, "modelslab", reason="maintenance", by="operator", until=None, now=world.at)
+    pausing.pause(world.store, "modelslab", reason="no_api_key", by="worker", until=None, now=world.at)
+    assert world.pause() == "maintenance"

@@ -4,8 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
+
 from tests.flows.world import BEGINNING, World, success
-from webhook_app.domain.outcome import Failed, Running, Unread
+from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable
+from webhook_app.domain.outcome import Failed, PollAnswer, Running, Unread
+from webhook_app.flows.apart import each_apart
 
 
 def sent(world: World, eta: float = 5.0) -> str:
@@ -115,3 +119,56 @@ def test_deciding_at_once_in_many_workers_decides_once(world: World) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(lambda _: world.expire(), range(4))) == 5
     assert world.events().count("job.timed_out") == 5
+
+
+def test_a_look_that_fails_does_not_hold_up_the_others(world: World) -> None:
+    jobs = [sent(world) for _ in range(4)]
+    world.later(seconds=5)
+    first = world.job(jobs[0]).provider_job_id
+
+    def fetch(model: str, provider_job_id: str, track_id: str) -> PollAnswer:
+        if provider_job_id == first:
+            raise ZeroDivisionError
+        return success()
+
+    world.script.fetch = fetch  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        world.poll(limit=5)
+    assert [world.job(job).status for job in jobs] == ["processing", "succeeded", "succeeded", "succeeded"]
+
+
+def test_with_the_database_away_there_are_no_others() -> None:
+    tried = []
+
+    def act(item: int) -> int:
+        tried.append(item)
+        if item == 2:
+            raise DatabaseBusy("locked")
+        if item == 3:
+            raise DatabaseUnavailable("gone")
+        return 1
+
+    with pytest.raises(DatabaseUnavailable):
+        each_apart(range(6), act)
+    assert tried == [0, 1, 2, 3]
+
+
+def test_a_fault_of_the_call_is_not_the_last_word_about_a_job(world: World) -> None:
+    track_id = sent(world)
+    world.later(seconds=900)
+    world.expire()
+    world.later(hours=6)
+    assert world.poll(Unread("HTML")) == 1
+    world.later(minutes=5)
+    assert world.poll(success()) == 1
+    assert world.job(track_id).status == "succeeded"
+
+
+def test_what_is_over_in_a_moment_is_not_sent_again(world: World) -> None:
+    track_id = sent(world)
+    world.hear(track_id, Failed("Try Again", retryable=True))
+    world.later(seconds=901)
+    assert world.send() == 0
+    world.expire()
+    assert world.job(track_id).status == "timed_out"
+    assert len(world.script.submitted) == 1

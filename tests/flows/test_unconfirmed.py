@@ -11,6 +11,7 @@ from webhook_app.domain.job import Decision, OnUnconfirmed
 from webhook_app.domain.outcome import Failed, Later, NotSent, Running, Unconfirmed
 from webhook_app.flows.seal import seal
 from webhook_app.flows.unconfirmed import resolve
+from webhook_app.provider.port import Submission
 
 LOST = Unconfirmed("the connection was reset")
 
@@ -217,3 +218,18 @@ def test_an_id_that_comes_late_is_asked_about_instead_of_paying_again(world: Wor
     world.poll(success())
     assert world.job(track_id).status == "succeeded"
     assert len(world.script.submitted) == 1
+
+
+def test_a_lost_answer_after_news_without_an_id_does_not_shorten_the_wait(world: World) -> None:
+    def meanwhile(submission: Submission) -> None:
+        world.hear(submission.track_id, Running(None, 200.0))
+
+    track_id = world.submit()
+    world.script.during = meanwhile
+    world.send(LOST)
+    assert (world.job(track_id).status, world.job(track_id).waiting_for) == ("processing", "callback")
+    world.later(seconds=399)
+    assert world.poll() == 0
+    world.later(seconds=1)
+    assert world.poll() == 1
+    assert world.job(track_id).waiting_for == "confirmation"

@@ -22,6 +22,9 @@ LATE_LOOKS = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6))
 SILENCE_LEAST = timedelta(seconds=60)
 CONFIRM_MOST = timedelta(hours=1)
 
+LAST_LOOK_AGAIN = timedelta(minutes=5)
+LAST_LOOK_WITHIN = LATE_LOOKS[-1] + timedelta(hours=1)
+
 PAUSE_DEFAULT = timedelta(seconds=30)
 PAUSE_REFUSED = timedelta(seconds=60)
 PAUSE_MOST = timedelta(hours=1)

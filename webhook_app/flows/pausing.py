@@ -144,8 +144,11 @@ def _pause(
     refusals: int = 0,
 ) -> None:
     row = slots.lock_state(connection, provider)
-    if until is not None and _holds(row, now) and (row.paused_until is None or row.paused_until >= until):
+    endless = _holds(row, now) and row.paused_until is None
+    if until is not None and _holds(row, now) and (endless or row.paused_until >= until):
         return  # A pause is never shortened by another one, and somebody's own least of all.
+    if endless and by in OURS and row.paused_by not in OURS:
+        return  # Nor taken over: what ends ours would end it.
     told = row.paused_at is not None and row.paused_reason == reason
     values = {"paused_at": now, "paused_until": until, "paused_reason": reason, "paused_by": by}
     slots.write_state(connection, provider, values | {"refusals": refusals, "probe_track_id": None})

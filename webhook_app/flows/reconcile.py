@@ -1,6 +1,6 @@
 """Asking about silent jobs, and deciding what waiting alone cannot: dead workers, unconfirmed submits, deadlines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.job import TERMINAL, OnUnconfirmed, Status
 from webhook_app.domain.outcome import Unread, Witness
 from webhook_app.flows import unconfirmed
+from webhook_app.flows.apart import each_apart
 from webhook_app.flows.apply import apply
 from webhook_app.flows.ending import end
 from webhook_app.flows.ledger import Report
@@ -20,6 +21,9 @@ from webhook_app.flows.unconfirmed import hold_for_evidence
 from webhook_app.provider.port import Provider
 from webhook_app.store import attempts, events, jobs
 from webhook_app.store.engine import Store
+
+Find = Callable[[Connection], Sequence[str]]
+Decide = Callable[[Connection, str], bool]
 
 BATCH = 100
 NO_ID = "the provider gave no id to ask about, and no callback came"
@@ -31,74 +35,78 @@ def poll_due(
     """Ask about attempts whose look is due, earliest first. Returns how many were asked about."""
     with store.writing() as connection:
         due = attempts.claim_polls(connection, limit=limit, hold=schedule.CLAIM_LEASE, now=clock())
-    for row in due:
-        _poll_one(store, providers[row.provider], row, policy, clock)
-    return len(due)
+    return each_apart(due, lambda row: _poll_one(store, providers[row.provider], row, policy, clock))
 
 
-def _poll_one(store: Store, provider: Provider, row: Row[Any], policy: Policy, clock: Callable[[], datetime]) -> None:
+def _poll_one(store: Store, provider: Provider, row: Row[Any], policy: Policy, clock: Callable[[], datetime]) -> int:
     if row.provider_job_id is None:
         with store.writing() as connection:
-            hold_for_evidence(connection, row.track_id, row.n, note=NO_ID, now=clock())
+            hold_for_evidence(connection, row.track_id, row.n, note=NO_ID, now=clock(), silent=True)
             attempts.stop_looking(connection, row.track_id, row.n)
-        return
+        return 1
     answer = provider.fetch(row.model, row.provider_job_id, row.track_id)
     now = clock()
     with store.writing() as connection:
         if not isinstance(answer, Unread):
             report = Report(row.track_id, row.n, Witness.POLL, answer)
             apply(connection, [report], policy=policy, now=now)
-        _schedule_next_look(connection, row, now)
+        _schedule_next_look(connection, row, now, told=not isinstance(answer, Unread))
+    return 1
 
 
-def _schedule_next_look(connection: Connection, row: Row[Any], now: datetime) -> None:
+def _schedule_next_look(connection: Connection, row: Row[Any], now: datetime, *, told: bool) -> None:
     job = jobs.lock(connection, [row.track_id]).get(row.track_id)
     attempt = attempts.get(connection, row.track_id, row.n)
     if job is None or attempt is None:
         return
     looked = {"polls": attempt.polls + 1, "polled_at": now}
     if attempt.poll_at is not None:
-        looked["poll_at"] = _next_look(job, attempt, now)
+        looked["poll_at"] = _next_look(job, attempt, now, told=told)
     attempts.save(connection, [dict(attempt._mapping) | looked])
 
 
-def _next_look(job: Row[Any], attempt: Row[Any], now: datetime) -> datetime | None:
+def _next_look(job: Row[Any], attempt: Row[Any], now: datetime, *, told: bool) -> datetime | None:
     if job.status not in TERMINAL:
         return now + schedule.next_poll_after(attempt.polls)
     if job.status not in {Status.TIMED_OUT, Status.FAILED}:
         return None
-    late = schedule.late_look_after(now - attempt.sent_at)
-    return None if late is None else attempt.sent_at + late
+    age = now - attempt.sent_at
+    late = schedule.late_look_after(age)
+    if late is not None:
+        at: datetime = attempt.sent_at + late
+        return at
+    # A fault of the call must not be the last word about a picture that was paid for.
+    return None if told or age > schedule.LAST_LOOK_WITHIN else now + schedule.LAST_LOOK_AGAIN
 
 
 def expire(store: Store, *, policy: Policy, now: datetime) -> int:
     """Everything that the clock decides. Returns how many jobs it concerned; may be run by any number of workers."""
     # On hold the clock stands still.
     on_hold_too = policy.on_unconfirmed is not OnUnconfirmed.HOLD
-    return (
-        _each(store, lambda c: jobs.abandoned(c, limit=BATCH, now=now), lambda c, t: _abandoned(c, t, now))
-        + _each(
-            store,
+    decisions: list[tuple[Find, Decide]] = [
+        (lambda c: jobs.abandoned(c, limit=BATCH, now=now), lambda c, t: _abandoned(c, t, now)),
+        (
             lambda c: jobs.past_deadline(c, on_hold_too=on_hold_too, limit=BATCH, now=now),
             lambda c, t: _time_out(c, t, policy, now),
-        )
-        + _each(
-            store,
+        ),
+        (
             lambda c: unconfirmed.due(c, policy, limit=BATCH, now=now),
             lambda c, t: unconfirmed.decide(c, t, policy, now),
-        )
-        + _each(store, lambda c: jobs.overdue(c, limit=BATCH, now=now), lambda c, t: _overdue(c, t, now))
-    )
+        ),
+        (lambda c: jobs.overdue(c, limit=BATCH, now=now), lambda c, t: _overdue(c, t, now)),
+    ]
+    return each_apart(decisions, lambda pair: _decide_all(store, *pair))
 
 
-def _each(store: Store, find: Callable[[Connection], Any], act: Callable[[Connection, str], bool]) -> int:
+def _decide_all(store: Store, find: Find, decide: Decide) -> int:
     with store.reading() as connection:
         track_ids = list(find(connection))
-    acted = 0
-    for track_id in track_ids:
+
+    def decide_one(track_id: str) -> int:
         with store.writing() as connection:
-            acted += act(connection, track_id)
-    return acted
+            return decide(connection, track_id)
+
+    return each_apart(track_ids, decide_one)
 
 
 def _abandoned(connection: Connection, track_id: str, now: datetime) -> bool:

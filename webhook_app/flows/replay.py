@@ -17,6 +17,7 @@ from webhook_app.domain.advance import Verdict
 from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.outcome import Witness
+from webhook_app.flows.apart import each_apart
 from webhook_app.flows.apply import decide_all
 from webhook_app.flows.ledger import Ledger, Report
 from webhook_app.flows.policy import Policy
@@ -88,9 +89,11 @@ def adopt(store: Store, providers: Mapping[str, Provider], *, limit: int, policy
     once it is sent again. Returns how many."""
     with store.reading() as connection:
         found = callbacks.adoptable(connection, limit=limit)
-    for callback_id in found:
-        replay(store, callback_id, providers, by="worker", dry_run=False, policy=policy, now=now)
-    return len(found)
+
+    def apply_now(callback_id: str) -> int:
+        return replay(store, callback_id, providers, by="worker", dry_run=False, policy=policy, now=now).changed
+
+    return each_apart(found, apply_now)
 
 
 def _readable(row: Row[Any] | None) -> Row[Any]:

@@ -24,7 +24,7 @@ from webhook_app.provider.port import Provider, Submission
 from webhook_app.store import attempts, events, jobs, slots
 from webhook_app.store.engine import Store
 
-RECORD_TRIES = 6
+INSIST_FOR_S, INSIST_FIRST_S, INSIST_MOST_S = 600.0, 0.5, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def send(
     try:
         sending = _begin(store, claim, owner, clock())
     except DatabaseUnavailable:
-        _insist(store, lambda connection: _take_back(connection, claim, owner, policy, clock()))
+        _insist(store, lambda connection: _take_back(connection, claim, policy, clock()))
         return
     if sending is None:
         return
@@ -152,16 +152,19 @@ def _submit(provider: Provider, sending: Sending, callback_url: str | None) -> S
 
 
 def _insist(store: Store, act: Callable[[Connection], None]) -> None:
-    """One transaction, tried again while the database is away for a moment. It may be committed twice."""
-    for tries in range(1, RECORD_TRIES + 1):
+    """One transaction, tried again while the database is away, for ten minutes: this thread has nothing better to do,
+    and what is lost here may be paid for twice. It may be committed twice."""
+    until, pause_s = time.monotonic() + INSIST_FOR_S, INSIST_FIRST_S
+    while True:
         try:
             with store.writing() as connection:
                 act(connection)
             return
         except DatabaseUnavailable:
-            if tries == RECORD_TRIES:
+            if time.monotonic() > until:
                 raise
-            time.sleep(0.25 * 2**tries)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, INSIST_MOST_S)
 
 
 def _record(
@@ -171,11 +174,11 @@ def _record(
     _insist(store, lambda connection: _write_answer(connection, sending, answer, policy, clock()))
 
 
-def _take_back(connection: Connection, claim: Claim, owner: str, policy: Policy, now: datetime) -> None:
+def _take_back(connection: Connection, claim: Claim, policy: Policy, now: datetime) -> None:
     """We did not learn whether `submitting` was committed, and so did not send: if it was, nobody else knows that."""
     job = jobs.lock(connection, [claim.track_id]).get(claim.track_id)
-    ours = job is not None and (job.lease_owner, job.fence) == (owner, claim.fence)
-    if job is not None and ours and job.status == Status.SUBMITTING:
+    # By its fence: somebody may have taken us for dead, and the job's lease from us.
+    if job is not None and job.fence == claim.fence and job.status == Status.SUBMITTING:
         answer = NotSent("the commit before the sending was not confirmed")
         apply(connection, [Report(claim.track_id, job.attempt, Witness.SUBMIT, answer)], policy=policy, now=now)
 

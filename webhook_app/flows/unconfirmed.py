@@ -19,14 +19,17 @@ HOUR = timedelta(hours=1)
 LONGEST_NOTE = 500
 
 
-def hold_for_evidence(connection: Connection, track_id: str, n: int, *, note: str, now: datetime) -> bool:
-    """Nobody knows whether the provider took this attempt, or what became of it: let the job wait for evidence. False
-    when some has come already, or when the job waits already: the clock does not begin anew."""
+def hold_for_evidence(
+    connection: Connection, track_id: str, n: int, *, note: str, now: datetime, silent: bool = False
+) -> bool:
+    """Nobody knows whether the provider took this attempt, or, where it was `silent` for too long, what became of it:
+    let the job wait for evidence. False when some has come already, or when the job waits already: the clock does not
+    begin anew."""
     job = jobs.lock(connection, [track_id]).get(track_id)
     attempt = attempts.get(connection, track_id, n)
     if job is None or attempt is None or job.attempt != n or job.unconfirmed_since is not None:
         return False
-    if job.status != Status.SUBMITTING and not _silent(job, attempt):
+    if job.status != Status.SUBMITTING and not (silent and _cannot_be_asked_about(job, attempt)):
         return False
     waiting = {"lease_owner": None, "lease_until": None, "unconfirmed_since": now}
     jobs.save(connection, [dict(job._mapping) | waiting | {"waiting_for": WaitingFor.CONFIRMATION.value}])
@@ -37,7 +40,7 @@ def hold_for_evidence(connection: Connection, track_id: str, n: int, *, note: st
     return True
 
 
-def _silent(job: Row[Any], attempt: Row[Any]) -> bool:
+def _cannot_be_asked_about(job: Row[Any], attempt: Row[Any]) -> bool:
     """Accepted, but without an id there is nothing to ask about."""
     return job.status == Status.PROCESSING and attempt.provider_job_id is None
 
@@ -81,8 +84,9 @@ def decide(connection: Connection, track_id: str, policy: Policy, now: datetime)
 
 def _room(connection: Connection, policy: Policy, now: datetime) -> int:
     """How many more repeats this hour allows: those sent, and those decided but not yet sent, count."""
-    used = attempts.repeats_since(connection, now - HOUR) + attempts.repeats_to_come(connection)
-    return policy.repeats_per_hour - used
+    # In this order: one that is sent meanwhile is counted twice, and not never.
+    to_come = attempts.repeats_to_come(connection)
+    return policy.repeats_per_hour - to_come - attempts.repeats_since(connection, now - HOUR)
 
 
 def _repeat(connection: Connection, job: dict[str, Any], *, by: str, now: datetime) -> None:

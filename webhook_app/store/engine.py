@@ -156,6 +156,7 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
     engine = create_engine(
         url,
         module=sqlite_module(),
+        hide_parameters=True,  # A callback's body or a prompt must not come into a log with an error.
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
         pool_size=pool_size,
@@ -190,6 +191,7 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
 def _postgresql_engine(url: Any, pool_size: int) -> Engine:
     engine = create_engine(
         url,
+        hide_parameters=True,  # A callback's body or a prompt must not come into a log with an error.
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
         pool_size=pool_size,

@@ -141,6 +141,8 @@ def _due(connection: Connection, provider: str, client_id: str, limit: int, now:
         select(Job.number)
         .where(Job.status == Status.QUEUED, Job.provider == provider, Job.client_id == client_id, Job.due_at <= now)
         .where(or_(Job.lease_until.is_(None), Job.lease_until < now))
+        # What is over in a moment would only cost money.
+        .where(or_(Job.deadline_at.is_(None), Job.deadline_at > now))
         .order_by(Job.priority.desc(), Job.number)
         .limit(limit)
         .with_for_update(skip_locked=True)
