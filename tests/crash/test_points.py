@@ -26,9 +26,9 @@ WANTED = {
     "receive.receive": COMMIT,
     "reconcile.poll_due": COMMIT,
     "reconcile._poll_one": (*COMMIT, *CALL),
-    "reconcile._each": COMMIT,
+    "reconcile.decide_one": COMMIT,
     "archive.claim_images": COMMIT,
-    "archive._fetch": CALL,
+    "archive.fetch": CALL,
     "archive._put": (*COMMIT, "before_link", "after_call"),
     "archive._record": COMMIT,
     "seal.seal": COMMIT,
@@ -93,8 +93,10 @@ def clients(app: Installation, journal: Journal) -> Iterator[None]:
     threads = [threading.Thread(target=ask, args=(f"client {n}",), daemon=True) for n in range(2)]
     for thread in threads:
         thread.start()
-    yield
-    enough.set()
+    try:
+        yield
+    finally:
+        enough.set()
     for thread in threads:
         thread.join()
 
