@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import archive, callback_ingest, feed, figures, status, submit, to_provider
+from tests.bench import archive, callback_ingest, feed, figures, serving, status, submit, to_provider
 from tests.bench.figures import Figure
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[str, Path, int, int], list[Figure]]] = {
     "feed": feed.measure,
     "submit": submit.measure,
     "status": status.measure,
+    "serving": serving.measure,
     "to_provider": to_provider.measure,
     "archive": archive.measure,
 }

@@ -43,6 +43,7 @@ RETRY_AFTER_S = 5
 BELIEVED = frozenset({Witness.SUBMIT.value, Witness.POLL.value})
 CONTROL = re.compile(r"[\x00-\x20\x7f]")
 YEAR_S = 31_536_000
+TURN_S = 0.001
 
 
 class ImageQuery(BaseModel):
@@ -89,7 +90,8 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
     )
     def get_image(image_id: str, ext: str) -> ResponseReturnValue:
         """Our copy once it is archived, before that a redirect to the provider's. The address never changes; its
-        extension is decoration."""
+        extension is decoration. A bucket with `serve=redirect` answers 302 to an address of its own, good for
+        minutes."""
         size = _asked_size()
         admitted = _admit(parts, authenticator, image_id, datetime.now(UTC))
         image = _image(parts, image_id, admitted.caller)
@@ -242,7 +244,8 @@ def _bytes(parts: Parts, key: str, start: int, length: int) -> Iterator[bytes]:
 
 
 def _fairly(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Under gevent nobody else would have a turn while a client takes the bytes as fast as they come."""
+    """At most 64 MB a second for each client: else a few that take the bytes as fast as they come have the process for
+    themselves, under gevent to the last turn."""
     for chunk in chunks:
         yield chunk
-        time.sleep(0)
+        time.sleep(TURN_S)
