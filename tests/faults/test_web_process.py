@@ -128,8 +128,8 @@ def answer_to(app: Installation, head: str, *pieces: bytes, ends: bool = False) 
                 end.sendall(piece)
             if ends:
                 end.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # It has seen enough; its answer may still be there.
+        except OSError:
+            pass  # It has seen enough and reset the connection, perhaps between two pieces; its answer is still there.
         try:
             answer = HTTPResponse(end, method="POST")
             answer.begin()
