@@ -1,0 +1,26 @@
+"""The shape of the tables and the promises that the database keeps by itself (design.md, section 4)."""
+
+from webhook_app.store.tables.accounts import ApiKey, Client, IdempotencyKey
+from webhook_app.store.tables.base import Base, TrackId
+from webhook_app.store.tables.jobs import Attempt, Callback, Job
+from webhook_app.store.tables.log import CounterRow, EventRow
+from webhook_app.store.tables.pictures import Blob, Erasure, Image
+from webhook_app.store.tables.providers import ProviderState, Slot
+
+__all__ = [
+    "ApiKey",
+    "Attempt",
+    "Base",
+    "Blob",
+    "Callback",
+    "Client",
+    "CounterRow",
+    "Erasure",
+    "EventRow",
+    "IdempotencyKey",
+    "Image",
+    "Job",
+    "ProviderState",
+    "Slot",
+    "TrackId",
+]
