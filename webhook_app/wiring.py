@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from webhook_app.domain.links import Links
 from webhook_app.domain.tokens import Tokens
 from webhook_app.flows.policy import Policy
+from webhook_app.flows.show import Addresses
 from webhook_app.net.fetch import GuardedFetcher
 from webhook_app.net.port import Fetcher
 from webhook_app.pictures.inspect import PictureInspector
@@ -105,6 +107,11 @@ def image_url(parts: Parts, image_id: str, now: datetime) -> str:
     type. A signed one ends, and lasts in that the job always tells a good one."""
     lasting, signs = f"{parts.settings.public_url}/images/{image_id}.png", links(parts)
     return lasting if signs is None else f"{lasting}?{signs.query(image_id, now)}"
+
+
+def addresses(parts: Parts) -> Addresses:
+    """Where clients find jobs and pictures of this installation."""
+    return Addresses(parts.settings.public_url, partial(image_url, parts))
 
 
 def bundle_at(target: str, *, overwrite: bool) -> AbstractContextManager[Bundle]:

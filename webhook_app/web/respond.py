@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from flask import Response
+
+from webhook_app.flows.show import dumps
+
+__all__ = ["JSON", "PROBLEM", "dumps", "json_response"]
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-
-
-def dumps(value: Any) -> bytes:
-    """JSON in UTF-8. Aware datetimes become RFC 3339 with `Z`."""
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
 def json_response(

@@ -1,8 +1,7 @@
 """From the database to an answer: jobs that a caller may see, shown with all that belongs to them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from flask import Response
@@ -10,12 +9,12 @@ from sqlalchemy import Connection
 
 from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.ids import is_track_id
-from webhook_app.domain.job import WaitingFor
+from webhook_app.flows import show
 from webhook_app.store import reads
 from webhook_app.web import representations
 from webhook_app.web.auth import caller
 from webhook_app.web.respond import json_response
-from webhook_app.wiring import Parts, image_url, links
+from webhook_app.wiring import Parts, addresses, links
 
 NO_SUCH_JOB = "There is no such job."
 
@@ -31,43 +30,21 @@ def own_job(connection: Connection, track_id: str) -> dict[str, Any]:
 
 
 def shown_jobs(parts: Parts, connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The jobs as answers show them, in the same order: five queries however many they are."""
-    images = reads.images_of(connection, [row["track_id"] for row in rows])
-    due = reads.next_action_at(connection, rows)
-    places = reads.queue_positions(connection, rows)
-    slotless = any(row["waiting_for"] == WaitingFor.PROVIDER_SLOT for row in rows)
-    now = datetime.now(UTC)
-    paused = reads.paused_providers(connection, now) if slotless else set()
-    return [
-        representations.job(
-            row | _now(row, paused),
-            images[row["track_id"]],
-            public_url=parts.settings.public_url,
-            image_url=partial(image_url, parts, now=now),
-            next_action_at=due.get(row["track_id"]),
-            queue_position=places.get(row["track_id"]),
-        )
-        for row in rows
-    ]
-
-
-def _now(row: dict[str, Any], paused: Collection[str]) -> dict[str, Any]:
-    """A job that waits for a slot waits for its provider while that is paused: no row is written for it."""
-    waits = row["waiting_for"] == WaitingFor.PROVIDER_SLOT and row["provider"] in paused
-    return {"waiting_for": WaitingFor.PROVIDER_PAUSED.value} if waits else {}
+    """The jobs as answers show them, in the same order."""
+    return show.jobs(connection, rows, addresses(parts), now=datetime.now(UTC))
 
 
 def new_job_response(
     parts: Parts, job: dict[str, Any], images: Sequence[dict[str, Any]], headers: dict[str, str]
 ) -> Response:
     """A job that was committed just now: nothing is read back, and so its place in the queue is not told."""
-    shown = representations.job(
+    shown = show.job(
         job,
         [image | reads.WITHOUT_BLOB for image in images],
-        public_url=parts.settings.public_url,
-        image_url=partial(image_url, parts, now=datetime.now(UTC)),
+        addresses(parts),
         next_action_at=job["due_at"],
         queue_position=None,
+        now=datetime.now(UTC),
     )
     return _response(parts, shown, job, 202, headers)
 

@@ -4,6 +4,7 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 
 from webhook_app.domain.job import Scope
+from webhook_app.flows import show
 from webhook_app.store import reads
 from webhook_app.web import paging, representations
 from webhook_app.web.answers import AttemptList, CallbackList, EventList
@@ -36,7 +37,7 @@ def _events(app: Flask, parts: Parts, registry: Registry) -> None:
             own_job(connection, track_id)
             after = listing.after[0] if listing.after else 0
             rows = reads.events_of(connection, track_id, after=after, limit=listing.limit + 1)
-        return listing.page(rows, representations.event)
+        return listing.page(rows, show.event)
 
 
 def _attempts(app: Flask, parts: Parts, registry: Registry) -> None:

@@ -7,8 +7,8 @@ from flask.typing import ResponseReturnValue
 
 from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.job import Scope
+from webhook_app.flows import show
 from webhook_app.store import reads
-from webhook_app.web import representations
 from webhook_app.web.answers import ImageFacts
 from webhook_app.web.auth import caller
 from webhook_app.web.registry import Registry
@@ -35,5 +35,5 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
             raise NotFound("There is no such picture.")
         if row["erased_at"] is not None:
             raise Erased("This picture has been erased.")
-        shown = representations.image(row, url=image_url(parts, image_id, datetime.now(UTC)))
+        shown = show.image(row, url=image_url(parts, image_id, datetime.now(UTC)))
         return json_response(shown | {"track_id": row["track_id"]})

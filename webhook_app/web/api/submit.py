@@ -12,12 +12,12 @@ from webhook_app.domain.errors import InvalidField, TooManyWaiters
 from webhook_app.domain.job import TERMINAL, Scope
 from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, accept, remember_status
 from webhook_app.flows.room import QueueRoom
+from webhook_app.flows.show import job_url
 from webhook_app.store import reads
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
 from webhook_app.web.auth import Caller, caller
 from webhook_app.web.registry import Registry
-from webhook_app.web.representations import job_url
 from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of, normalised_input
 from webhook_app.web.showing import job_response, new_job_response
 from webhook_app.web.waiting import Waiting, waiting_of
