@@ -59,6 +59,7 @@ class _Line:
     server: socket.socket
     fate: Fate
     passed: int = 0
+    silent: bool = False
     armed: list[Loss] = field(default_factory=list)
     tail: bytes = b""
 
@@ -92,6 +93,14 @@ class Proxy:
             self._end(line, Ending.RESET)
         return len(lines)
 
+    def silence_all(self) -> int:
+        """Let nothing pass any more on the open connections, in neither direction, without ending them: a firewall
+        that forgot them. Returns how many there were."""
+        with self._lock:
+            for line in self._lines:
+                line.silent = True
+            return len(self._lines)
+
     def close(self) -> None:
         """Stop listening and end every connection."""
         self._listener.close()
@@ -123,6 +132,8 @@ class Proxy:
         """The client's bytes to the server."""
         tail = b""
         for piece in _pieces(line.client):
+            if line.silent:
+                continue
             with self._lock:
                 line.armed += [loss for loss in self._losses if loss.times and _comes(loss.after, tail, piece)]
             tail = (tail + piece)[-LONGEST:]
@@ -136,6 +147,8 @@ class Proxy:
     def _down(self, line: _Line) -> None:
         """The server's bytes to the client, as far as its fate allows."""
         for piece in _pieces(line.server):
+            if line.silent:
+                continue
             lost = self._lost(line, piece)
             if lost is not None:
                 self._end(line, lost.ending)

@@ -123,3 +123,15 @@ def test_all_connections_are_reset_at_once(echo: tuple[str, int]) -> None:
         for end in (first, second):
             with pytest.raises(ConnectionResetError):
                 end.recv(1)
+
+
+def test_a_silenced_connection_stays_open_and_passes_nothing(echo: tuple[str, int]) -> None:
+    with proxy(echo) as made, call(made) as end:
+        assert read(end, 15) == b"0123456789hello"
+        assert made.silence_all() == 1
+        end.sendall(b"are you there?")
+        end.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            end.recv(1)
+        with call(made) as other:
+            assert read(other, 15) == b"0123456789hello"

@@ -171,6 +171,8 @@ def test_a_key_that_cannot_be_checked_opens_what_readyz_tells(unreachable: Doors
         "spool_entries",
         "spool_unreadable",
         "callbacks_refused_total",
+        "waiters",
+        "notifications_lost",
     }
     assert unreachable.http.get("/metrics").status_code == 401
 

@@ -13,8 +13,8 @@ from webhook_app.domain.job import ArchiveStatus, Status
 from webhook_app.flows import pausing
 from webhook_app.store.tables import Attempt, Blob
 from webhook_app.web.answers import ImageFacts, JobAnswer
-from webhook_app.web.api.status import Until, is_over
 from webhook_app.web.app import create_app
+from webhook_app.web.states import Until, is_over
 from webhook_app.wiring import Parts
 
 SHA256 = "ab" * 32

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -32,10 +32,12 @@ class Fact:
         self.true = False
         self.looks = threading.Semaphore(0)
         self.looked = 0
+        self.news: list[list[str]] = []
 
-    def __call__(self) -> bool:
+    def __call__(self, news: Collection[str]) -> bool:
         answer = self.true
         self.looked += 1
+        self.news.append(sorted(news))
         self.looks.release()
         return answer
 
@@ -46,15 +48,15 @@ def bell() -> Bell:
 
 
 def test_what_is_true_already_is_not_waited_for(bell: Bell) -> None:
-    assert Waiting(bell, 1).wait_until(lambda: True, ["a"], 60)
+    assert Waiting(bell, 1).wait_until(lambda news: True, ["a"], 60)
 
 
 def test_a_waiter_is_registered_before_it_reads(bell: Bell) -> None:
     waiting = Waiting(bell, 10)
     fact = Fact()
 
-    def change_between_reading_and_sleeping() -> bool:
-        answer = fact()
+    def change_between_reading_and_sleeping(news: Collection[str]) -> bool:
+        answer = fact(news)
         if not answer:
             fact.true = True
             bell.hear({"a"})
@@ -76,6 +78,26 @@ def test_a_wake_up_makes_the_waiter_read_again(bell: Bell) -> None:
         assert waiter.result(10)
     assert waiting.count == 0
     assert bell.started == 1
+    assert fact.news == [["a", "b"], ["b"], ["a", "b"]]
+
+
+def test_what_changes_while_it_looks_is_looked_at_once_more(bell: Bell) -> None:
+    waiting, fact = Waiting(bell, 10), Fact()
+
+    def change_while_looking(news: Collection[str]) -> bool:
+        answer = fact(news)
+        if fact.looked == 2:
+            bell.hear({"c"})
+            bell.hear({"b", "elsewhere"})
+            fact.true = True
+        return answer
+
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(waiting.wait_until, change_while_looking, ["a", "b", "c"], 60)
+        assert fact.looks.acquire(timeout=10)
+        bell.hear({"a"})
+        assert waiter.result(10)
+    assert fact.news == [["a", "b", "c"], ["a"], ["b", "c"]]
 
 
 def test_other_jobs_do_not_wake_it(bell: Bell) -> None:
@@ -109,12 +131,12 @@ def test_over_the_cap_nobody_waits(bell: Bell) -> None:
         waiter = pool.submit(waiting.wait_until, fact, ["a"], 60)
         assert fact.looks.acquire(timeout=10)
         with pytest.raises(TooManyWaiters) as raised:
-            waiting.wait_until(lambda: False, ["b"], 60)
+            waiting.wait_until(lambda news: False, ["b"], 60)
         assert raised.value.retry_after_s is not None
         fact.true = True
         bell.hear({"a"})
         waiter.result(10)
-    assert not waiting.wait_until(lambda: False, ["b"], 0.01)
+    assert not waiting.wait_until(lambda news: False, ["b"], 0.01)
 
 
 def test_draining_ends_all_waits_and_takes_no_new_ones(bell: Bell) -> None:
@@ -127,13 +149,13 @@ def test_draining_ends_all_waits_and_takes_no_new_ones(bell: Bell) -> None:
         waiting.drain()
         assert [waiter.result(10) for waiter in waiters] == [False] * 5
     assert waiting.draining
-    assert not waiting.wait_until(lambda: False, ["a"], 60)
+    assert not waiting.wait_until(lambda news: False, ["a"], 60)
 
 
 def test_a_failed_reading_reaches_the_caller_and_frees_its_place(bell: Bell) -> None:
     waiting = Waiting(bell, 1)
     with pytest.raises(ZeroDivisionError):
-        waiting.wait_until(lambda: bool(1 / 0), ["a"], 60)
+        waiting.wait_until(lambda news: bool(1 / 0), ["a"], 60)
     assert waiting.count == 0
 
 

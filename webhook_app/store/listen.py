@@ -1,12 +1,19 @@
-"""Waking: tells whoever asks that jobs changed. LISTEN on PostgreSQL, the log's tail on SQLite, and in process at once.
+"""Waking: tells whoever asks that something changed. LISTEN on PostgreSQL, the log's tail on SQLite, and in process at
+once.
 
-A hint only: whoever is woken reads again, and sweeps on its own clock as well."""
+A hint only: whoever is woken reads again. LISTEN can be deaf without knowing it (a firewall that forgot the connection,
+a transaction pooler in between): so it has to hear what this process tells itself as well, and while it does not,
+everybody reads again every `PULSE_S`.
+"""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import Engine, create_engine, func, select
+from sqlalchemy import Engine, create_engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -16,8 +23,14 @@ from webhook_app.store.events import CHANNEL
 from webhook_app.store.tables import EventRow
 
 TAIL_EVERY_S = 0.025
-LISTEN_POLL_S = 1.0
+LISTEN_POLL_S = 0.5
 RECONNECT_AFTER_S = 1.0
+PULSE_S = 0.75
+DEAF_AFTER_S = 1.0  # Without a pulse heard. With the next pulse everybody reads again: two seconds in all.
+LISTEN_AGAIN_AFTER_S = 5.0
+# Without waiting for the disk: a pulse that is lost with the server is no loss.
+PULSE = text("SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, '')")
+GONE_SOON = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 Hear = Callable[[set[str] | None], None]
 
 
@@ -29,8 +42,10 @@ class Wakeups:
         self._store = store
         self._hearers: list[Hear] = []
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._own_channel = f"{CHANNEL}_{uuid4().hex}"
+        self._pulse_heard_at = 0.0
 
     def subscribe(self, hear: Hear) -> None:
         """From now on `hear` is called, from this object's thread or a notifier's; it must not block."""
@@ -39,16 +54,24 @@ class Wakeups:
     def start(self) -> None:
         """Begin to listen; calling it again does nothing."""
         with self._lock:
-            if self._thread is None:
-                target = self._tail if self._store.is_sqlite else self._listen
-                self._thread = threading.Thread(target=target, name="wakeups", daemon=True)
-                self._thread.start()
+            if not self._threads:
+                self._pulse_heard_at = time.monotonic()
+                for work in [self._tail] if self._store.is_sqlite else [self._listen, self._pulse]:
+                    thread = threading.Thread(target=work, name=f"wakeups{work.__name__}", daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
 
     def stop(self) -> None:
         """End within a second."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2 * LISTEN_POLL_S)
+        for thread in self._threads:
+            thread.join(timeout=2 * PULSE_S)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether notifications do not arrive: then everybody reads again from time to time."""
+        silent_s = time.monotonic() - self._pulse_heard_at
+        return bool(self._threads) and not self._store.is_sqlite and silent_s > DEAF_AFTER_S
 
     def notify(self, track_ids: Iterable[str]) -> None:
         """Wake this process's own subscribers at once, after a commit of its own."""
@@ -78,24 +101,43 @@ class Wakeups:
             after = rows[-1].position
         return after
 
+    def _pulse(self) -> None:
+        """Over the ordinary connections. Only what can be read is worth waking for: while the database is down, waits
+        go on, and its return is heard by the listener."""
+        statement = PULSE.bindparams(channel=self._own_channel)
+        while not self._stopping.wait(PULSE_S):
+            deaf = self.deaf
+            with suppress(DatabaseUnavailable):
+                with self._store.looking() as connection:
+                    connection.execute(statement)
+                if deaf:
+                    self._tell(None)
+
     def _listen(self) -> None:
         # A connection of its own: LISTEN hears nothing through a transaction pooler.
-        engine = create_engine(self._store.listen_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        engine = create_engine(
+            self._store.listen_url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=GONE_SOON
+        )
         while not self._stopping.is_set():
             try:
-                self._hear_until_stopped(engine)
+                self._hear_until_deaf(engine)
             except (DBAPIError, engine.dialect.loaded_dbapi.Error):
                 # The driver's own errors too: notifications are read past SQLAlchemy.
                 self._stopping.wait(RECONNECT_AFTER_S)
         engine.dispose()
 
-    def _hear_until_stopped(self, engine: Engine) -> None:
+    def _hear_until_deaf(self, engine: Engine) -> None:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+            connection.exec_driver_sql(f"LISTEN {self._own_channel}")
             self._tell(None)  # What happened before we listened is found by reading.
+            began_at = time.monotonic()
             raw: Any = connection.connection.driver_connection
             while not self._stopping.is_set():
                 for heard in raw.notifies(timeout=LISTEN_POLL_S, stop_after=1):
-                    self._tell(set(heard.payload.split(",")))
-                if raw.closed:
+                    if heard.channel == CHANNEL:
+                        self._tell(set(heard.payload.split(",")))
+                    else:
+                        self._pulse_heard_at = time.monotonic()
+                if raw.closed or (self.deaf and time.monotonic() - began_at > LISTEN_AGAIN_AFTER_S):
                     return

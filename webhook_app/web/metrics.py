@@ -12,11 +12,13 @@ from prometheus_client.core import Metric
 from webhook_app.domain.errors import DatabaseUnavailable, StorageError
 from webhook_app.domain.job import OnUnconfirmed, Scope
 from webhook_app.store import reads
+from webhook_app.store.listen import Wakeups
 from webhook_app.web.auth import Authenticator
-from webhook_app.web.callbacks import refusals_of
-from webhook_app.web.gauges import Rules, counters, gauge, of_database
+from webhook_app.web.callbacks import Refusals, refusals_of
+from webhook_app.web.gauges import Rules, counters, gauge, gauges, of_database
 from webhook_app.web.health import spool_state
 from webhook_app.web.registry import Registry
+from webhook_app.web.waiting import Waiting, waiting_of, wakeups_of
 from webhook_app.wiring import MODELSLAB, Parts
 
 PATIENCE_MS = 4_000
@@ -35,7 +37,7 @@ class Scrape:
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The page, open to everyone with `METRICS_PUBLIC=1`."""
     authenticator: Authenticator = app.extensions["authenticator"]
-    refusals = refusals_of(app)
+    refusals, waiting, wakeups = refusals_of(app), waiting_of(app, parts), wakeups_of(app, parts)
 
     def guard(scope: Scope) -> None:
         try:
@@ -54,14 +56,20 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         answers={200: "text/plain"},
     )
     def get_metrics() -> ResponseReturnValue:
-        """While the database is down: `webhook_app_database_up 0` and this machine's spool. Refused callbacks are
-        counted by each process for itself; all the rest is the same from every process."""
+        """While the database is down: `webhook_app_database_up 0` and this machine's spool. What has
+        a `pid` is each process's own; all the rest is the same from every process."""
         families = [*_database(parts, datetime.now(UTC)), *_spool(parts)]
-        own = {str(os.getpid()): float(refusals.count)}
-        families.append(counters("callbacks_refused", "Callbacks with a bad token, by process.", "pid", own))
         collectors = CollectorRegistry()
-        collectors.register(Scrape(families))
+        collectors.register(Scrape([*families, *_process(refusals, waiting, wakeups)]))
         return Response(generate_latest(collectors), content_type=CONTENT_TYPE_LATEST)
+
+
+def _process(refusals: Refusals, waiting: Waiting, wakeups: Wakeups) -> Iterator[Metric]:
+    pid = str(os.getpid())
+    yield counters("callbacks_refused", "Callbacks with a bad token, by process.", "pid", {pid: refusals.count})
+    yield gauges("waiters", "Requests that wait for a change, by process.", "pid", {pid: waiting.count})
+    meaning = "1 while no notifications of the database come through, by process: waiters are woken by the clock."
+    yield gauges("notifications_lost", meaning, "pid", {pid: float(wakeups.deaf)})
 
 
 def _database(parts: Parts, now: datetime) -> list[Metric]:

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from flask import Flask
@@ -12,26 +13,41 @@ from webhook_app.store import listen
 from webhook_app.wiring import Parts
 
 RETRY_AFTER_S = 5
+ANSWERS_AT_ONCE = 8
+Look = Callable[[Collection[str]], bool]
 
 
 class Wakeups(Protocol):
-    """What waiting asks of `store.listen`: to be called with the jobs that changed, or None for "something"."""
+    """What waiting asks of `store.listen`: to be called with the keys that changed, or None for "something"."""
 
     def subscribe(self, hear: Callable[[set[str] | None], None], /) -> None: ...
 
     def start(self) -> None: ...
 
 
+class Sleeper:
+    """One waiting request: what it waits for, and what of that may have changed since it looked last."""
+
+    __slots__ = ("changed", "keys", "woken")
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.keys = frozenset(keys)
+        self.changed: set[str] = set()
+        self.woken = threading.Event()
+
+
 class Waiting:
-    """The waiters of one process. Each sleeps on an event of its own and reads again when one of its jobs changed."""
+    """The waiters of one process. Each sleeps on an event of its own and reads again what changed of its keys: the
+    track_ids of jobs, or whatever else `store.listen` tells."""
 
     def __init__(self, wakeups: Wakeups, max_waiters: int) -> None:
         self._wakeups = wakeups
         self._max_waiters = max_waiters
         self._lock = threading.Lock()
-        self._asleep: dict[str, set[threading.Event]] = {}
+        self._asleep: dict[str, set[Sleeper]] = {}
         self._count = 0
         self._draining = False
+        self._answering = threading.Semaphore(ANSWERS_AT_ONCE)
         wakeups.subscribe(self._hear)
 
     @property
@@ -44,55 +60,71 @@ class Waiting:
         """True from SIGTERM on: this process answers what it has and takes no new waits."""
         return self._draining
 
-    def wait_until(self, done: Callable[[], bool], track_ids: Collection[str], timeout_s: float) -> bool:
-        """True as soon as `done()` is, False when the time is over or the process drains. `done` reads the database
-        itself, on a connection that it gives back. Raises `TooManyWaiters` before waiting."""
+    def wait_until(self, done: Look, keys: Collection[str], timeout_s: float) -> bool:
+        """True as soon as `done(news)` is, False when the time is over or the process drains. `news` are the keys to
+        look at: all of them at first and at last, in between those that changed. `done` reads the database itself, on a
+        connection that it gives back. Raises `TooManyWaiters` before waiting."""
         if timeout_s <= 0 or self._draining:
-            return done()
+            return done(keys)
         ends_at = time.monotonic() + timeout_s
-        woken = threading.Event()
-        self._enter(woken, track_ids)
+        sleeper = Sleeper(keys)
+        self._enter(sleeper)
         try:
             self._wakeups.start()
-            while True:
-                # Cleared before the reading: a change between the two wakes us again, and none is slept through.
-                woken.clear()
-                if done():
-                    return True
+            news: Collection[str] = sleeper.keys
+            while not done(news):
                 left_s = ends_at - time.monotonic()
                 if left_s <= 0 or self._draining:
                     return False
-                woken.wait(left_s)
+                news = self._sleep(sleeper, left_s)
+            return True
         finally:
-            self._leave(woken, track_ids)
+            self._leave(sleeper)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For reading the answer after a wait: thousands may be woken at once, and must leave the database's
+        connections to the callbacks."""
+        with self._answering:
+            yield
 
     def drain(self) -> None:
         """End all waits, for good. Safe in a signal handler: the lock is taken by another thread."""
         self._draining = True
         threading.Thread(target=self._hear, args=(None,), name="drain", daemon=True).start()
 
-    def _enter(self, woken: threading.Event, track_ids: Collection[str]) -> None:
+    def _enter(self, sleeper: Sleeper) -> None:
         with self._lock:
             if self._count >= self._max_waiters:
                 raise TooManyWaiters("Too many requests are waiting; ask again later.", retry_after_s=RETRY_AFTER_S)
             self._count += 1
-            for track_id in track_ids:
-                self._asleep.setdefault(track_id, set()).add(woken)
+            for key in sleeper.keys:
+                self._asleep.setdefault(key, set()).add(sleeper)
 
-    def _leave(self, woken: threading.Event, track_ids: Collection[str]) -> None:
+    def _leave(self, sleeper: Sleeper) -> None:
         with self._lock:
             self._count -= 1
-            for track_id in set(track_ids):
-                others = self._asleep[track_id]
-                others.discard(woken)
+            for key in sleeper.keys:
+                others = self._asleep[key]
+                others.discard(sleeper)
                 if not others:
-                    del self._asleep[track_id]
+                    del self._asleep[key]
 
-    def _hear(self, track_ids: set[str] | None) -> None:
+    def _sleep(self, sleeper: Sleeper, most_s: float) -> Collection[str]:
+        """What changed meanwhile; everything when nobody said so."""
+        sleeper.woken.wait(most_s)
         with self._lock:
-            wanted = self._asleep.keys() if track_ids is None else track_ids & self._asleep.keys()
-            for woken in {event for track_id in wanted for event in self._asleep[track_id]}:
-                woken.set()
+            # In one step, and before the reading: a change after it wakes again, and none is slept through.
+            sleeper.woken.clear()
+            news, sleeper.changed = sleeper.changed, set()
+        return news or sleeper.keys
+
+    def _hear(self, keys: set[str] | None) -> None:
+        with self._lock:
+            for key in self._asleep if keys is None else keys & self._asleep.keys():
+                for sleeper in self._asleep[key]:
+                    sleeper.changed.add(key)
+                    sleeper.woken.set()
 
 
 def wakeups_of(app: Flask, parts: Parts) -> listen.Wakeups:

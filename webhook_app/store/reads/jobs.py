@@ -9,12 +9,30 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, exists, func, literal, or_, select, tuple_
 
 from webhook_app.domain.job import ArchiveStatus, Status
+from webhook_app.store.bulk import Statement
 from webhook_app.store.tables import Attempt, Image, Job
 from webhook_app.store.types import Instant
 
 RUNNING = (Status.SUBMITTING, Status.PROCESSING)
 BY_TRACK_ID = select(Job.__table__).where(Job.track_id == bindparam("track_id"))
 Position = tuple[datetime, int]  # Where a page ends: `created_at` and `number` of its last job.
+
+
+STATES = Statement(
+    lambda among: select(Job.track_id, Job.status, Job.archive_status, Job.client_id, Job.erased_at).where(
+        among(Job.track_id)
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a job stands: all that whoever waits for it has to look at."""
+
+    status: Status
+    archive_status: ArchiveStatus
+    client_id: str
+    erased: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +83,13 @@ def count_jobs(connection: Connection, wanted: JobFilter) -> int:
     return int(connection.scalar(statement) or 0)
 
 
-def states_of(connection: Connection, track_ids: Collection[str]) -> dict[str, tuple[Status, ArchiveStatus, int]]:
-    """Status, archive status and version of these jobs: all that whoever waits has to look at."""
-    statement = select(Job.track_id, Job.status, Job.archive_status, Job.version).where(Job.track_id.in_(track_ids))
-    rows = connection.execute(statement)
-    return {row.track_id: (Status(row.status), ArchiveStatus(row.archive_status), row.version) for row in rows}
+def states_of(connection: Connection, track_ids: Collection[str]) -> dict[str, State]:
+    """By track_id, for any number of them, whoever they belong to; those that do not exist are left out."""
+    rows = STATES.execute(connection, list(track_ids)) if track_ids else ()
+    return {
+        track_id: State(Status(status), ArchiveStatus(archive_status), client_id, erased_at is not None)
+        for track_id, status, archive_status, client_id, erased_at in rows
+    }
 
 
 def _conditions(connection: Connection, wanted: JobFilter) -> list[ColumnElement[bool]]:

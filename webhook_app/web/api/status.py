@@ -1,6 +1,5 @@
 """`GET /v1/jobs/{track_id}`: one job as it is, or as soon as it has ended."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from flask import Flask, request
@@ -8,13 +7,13 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from webhook_app.domain.errors import TooManyWaiters
-from webhook_app.domain.job import ARCHIVE_SETTLED, TERMINAL, ArchiveStatus, Scope, Status
-from webhook_app.store import reads
+from webhook_app.domain.job import ArchiveStatus, Scope, Status
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
 from webhook_app.web.paging import Query
 from webhook_app.web.registry import Registry
 from webhook_app.web.showing import job_response, own_job
+from webhook_app.web.states import States, Until, is_over, states_of
 from webhook_app.web.waiting import Waiting, waiting_of
 from webhook_app.wiring import Parts
 
@@ -23,13 +22,6 @@ HONOURED = {
     "Prefer": "`wait=N`, as the parameter `wait`.",
     "If-None-Match": "The ETag of the last answer: 304 when nothing has changed.",
 }
-
-
-class Until(StrEnum):
-    """What a wait waits for: the job's end, or the end of its archiving as well."""
-
-    TERMINAL = "terminal"
-    ARCHIVED = "archived"
 
 
 class StatusQuery(Query):
@@ -43,7 +35,7 @@ class StatusQuery(Query):
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The route that everyone asks most."""
-    waiting = waiting_of(app, parts)
+    waiting, states = waiting_of(app, parts), states_of(app, parts)
 
     @registry.route(
         app,
@@ -59,29 +51,25 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         """With a wait it answers as soon as the job has ended, and when the wait ends with whatever is true then."""
         asked = reading.query(StatusQuery)
         wait_s = reading.preferred_wait_s() if asked.wait is None else asked.wait
-        headers = {} if wait_s is None else _wait(parts, waiting, track_id, wait_s, asked.until)
-        return job_response(parts, track_id, 200, headers).make_conditional(request)
+        if wait_s is None:
+            return job_response(parts, track_id).make_conditional(request)
+        headers = _wait(parts, track_id, waiting=waiting, states=states, wait_s=wait_s, until=asked.until)
+        with waiting.turn():
+            return job_response(parts, track_id, 200, headers).make_conditional(request)
 
 
-def _wait(parts: Parts, waiting: Waiting, track_id: str, wait_s: int, until: Until) -> dict[str, str]:
+def _wait(
+    parts: Parts, track_id: str, *, waiting: Waiting, states: States, wait_s: int, until: Until
+) -> dict[str, str]:
+    """What the answer's header says of the wait."""
     wait_s = min(wait_s, parts.settings.wait_max_s)
     with parts.store.looking() as connection:
-        own_job(connection, track_id)  # Nobody waits for what is not theirs.
+        row = own_job(connection, track_id)  # Nobody waits for what is not theirs.
+    applied = {"Preference-Applied": f"wait={wait_s}"}
+    if is_over(Status(row["status"]), ArchiveStatus(row["archive_status"]), until):
+        return applied
     try:
-        waiting.wait_until(lambda: _is_over(parts, track_id, until), [track_id], wait_s)
+        waiting.wait_until(states.over(until), [track_id], wait_s)
     except TooManyWaiters as error:
         return {"Retry-After": str(error.retry_after_s or RETRY_AFTER_S)}
-    return {"Preference-Applied": f"wait={wait_s}"}
-
-
-def _is_over(parts: Parts, track_id: str, until: Until) -> bool:
-    with parts.store.looking() as connection:
-        found = reads.states_of(connection, [track_id]).get(track_id)
-    return found is None or is_over(found[0], found[1], until)
-
-
-def is_over(status: Status, archive_status: ArchiveStatus, until: Until) -> bool:
-    """Whether a wait of this kind has come to its end. Nothing to archive counts as archived."""
-    if status not in TERMINAL:
-        return False
-    return until is Until.TERMINAL or archive_status is ArchiveStatus.NONE or archive_status in ARCHIVE_SETTLED
+    return applied

@@ -9,17 +9,17 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from webhook_app.domain.errors import InvalidField, TooManyWaiters
-from webhook_app.domain.job import TERMINAL, Scope
+from webhook_app.domain.job import Scope
 from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, accept, remember_status
 from webhook_app.flows.room import QueueRoom
 from webhook_app.flows.show import job_url
-from webhook_app.store import reads
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
 from webhook_app.web.auth import Caller, caller
 from webhook_app.web.registry import Registry
 from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of, normalised_input
 from webhook_app.web.showing import job_response, new_job_response
+from webhook_app.web.states import States, Until, states_of
 from webhook_app.web.waiting import Waiting, waiting_of
 from webhook_app.wiring import Parts
 
@@ -33,7 +33,7 @@ HONOURED = {
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The one route that costs money."""
-    waiting = waiting_of(app, parts)
+    waiting, states = waiting_of(app, parts), states_of(app, parts)
     room = QueueRoom(parts.settings.max_queued)
 
     @registry.route(
@@ -62,7 +62,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         body = reading.json_body()
         asked = _job_request(parts, job_of(body))
         accepted = _accept(parts, room, asked, _idempotency_of(body), caller())
-        return _answer(parts, waiting, accepted, wait_s)
+        return _answer(parts, waiting, states, accepted, wait_s)
 
 
 def _job_request(parts: Parts, asked: TextToImageJob | ImageToImageJob) -> JobRequest:
@@ -105,13 +105,15 @@ def _accept(parts: Parts, room: QueueRoom, asked: JobRequest, idempotency: Idemp
     )
 
 
-def _answer(parts: Parts, waiting: Waiting, accepted: Accepted, wait_s: int | None) -> ResponseReturnValue:
+def _answer(
+    parts: Parts, waiting: Waiting, states: States, accepted: Accepted, wait_s: int | None
+) -> ResponseReturnValue:
     headers = {"Location": accepted.location}
     status = accepted.status_code
     if wait_s is not None:
         wait_s = min(wait_s, parts.settings.wait_max_s)
         try:
-            ended = waiting.wait_until(lambda: _has_ended(parts, accepted.track_id), [accepted.track_id], wait_s)
+            ended = waiting.wait_until(states.over(Until.TERMINAL), [accepted.track_id], wait_s)
         except TooManyWaiters:
             ended = False
         else:
@@ -125,16 +127,11 @@ def _answer(parts: Parts, waiting: Waiting, accepted: Accepted, wait_s: int | No
         headers["Retry-After"] = str(LOOK_AGAIN_AFTER_S)
     if accepted.job is not None and wait_s is None:
         return new_job_response(parts, accepted.job, accepted.images, headers)
-    return job_response(parts, accepted.track_id, status, headers)
+    with waiting.turn():
+        return job_response(parts, accepted.track_id, status, headers)
 
 
 def _remember(parts: Parts, status: int) -> None:
     key = request.headers.get("Idempotency-Key")
     if key is not None:
         remember_status(parts.store, client_id=caller().client_id, key=key, status_code=status)
-
-
-def _has_ended(parts: Parts, track_id: str) -> bool:
-    with parts.store.looking() as connection:
-        found = reads.states_of(connection, [track_id]).get(track_id)
-    return found is None or found[0] in TERMINAL
