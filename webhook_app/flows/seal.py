@@ -1,18 +1,34 @@
-"""Numbering the log: gives committed events their gapless `seq`, and counts them in the same transaction."""
+"""Sealing the log: gives committed events their gapless `seq` and their hash, and does what follows from them in the
+same transaction. One sealer at a time over all processes."""
 
 from datetime import datetime
 
-from webhook_app.store import counters, events
+from webhook_app.store import counters, log
 from webhook_app.store.engine import Store
 
 
 def seal(store: Store, *, limit: int = 1000) -> int:
-    """Number up to `limit` events, oldest first; one sealer at a time over all processes. Returns how many."""
+    """Seal up to `limit` events, oldest first. Returns how many were numbered or, where an older release has numbered
+    without chaining, chained."""
     with store.writing() as connection:
-        return events.seal(connection, limit=limit) if events.may_seal(connection) else 0
+        if not log.may_seal(connection):
+            return 0
+        found = log.unsealed(connection, limit=limit)
+        if found.last_hash is None:
+            return log.chain(connection, limit=limit)
+        events = log.sealed(found)
+        log.write(connection, events)
+        return len(events)
+
+
+def chain(store: Store, *, limit: int = 1000) -> int:
+    """Chain what an older release has numbered only, oldest first; a log that is whole has nothing to do. Returns how
+    many."""
+    with store.writing() as connection:
+        return log.chain(connection, limit=limit) if log.may_seal(connection) else 0
 
 
 def prune(store: Store, *, now: datetime) -> int:
     """Forget some of the counters' old minutes and hours, as the only writer. Returns how many rows."""
     with store.writing() as connection:
-        return counters.prune(connection, now=now) if events.may_seal(connection) else 0
+        return counters.prune(connection, now=now) if log.may_seal(connection) else 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from webhook_app.domain.counting import DURATIONS, LATE, counted
+from webhook_app.domain.counting import DURATIONS, LATE, MEASURED, counted
 from webhook_app.store.bulk import AddMany, table_of
 from webhook_app.store.tables import CounterRow
 
@@ -34,7 +34,7 @@ def folded(events: Iterable[Any], *, late: Collection[int] = ()) -> list[dict[st
     minutes: Counter[tuple[str, str, int, int]] = Counter()
     for event in events:
         minute = int(event.created_at.timestamp()) // MINUTE * MINUTE
-        for name, cell, amount in counted(event.type, event.data):
+        for name, cell, amount in counted(event.type, event.data if event.type in MEASURED else None):
             minutes[event.client_id or "", name, cell, minute] += amount
         if event.position in late:
             minutes[event.client_id or "", LATE, 0, minute] += 1

@@ -3,7 +3,7 @@
 from webhook_app.store.tables.accounts import ApiKey, Client, IdempotencyKey
 from webhook_app.store.tables.base import Base, TrackId
 from webhook_app.store.tables.jobs import Attempt, Callback, Job
-from webhook_app.store.tables.log import CounterRow, EventRow
+from webhook_app.store.tables.log import CounterRow, EventRow, LogHead, LogRow, SigningKey
 from webhook_app.store.tables.pictures import Blob, Erasure, Image
 from webhook_app.store.tables.providers import ProviderState, Slot
 
@@ -20,7 +20,10 @@ __all__ = [
     "IdempotencyKey",
     "Image",
     "Job",
+    "LogHead",
+    "LogRow",
     "ProviderState",
+    "SigningKey",
     "Slot",
     "TrackId",
 ]
