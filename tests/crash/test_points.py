@@ -29,7 +29,8 @@ WANTED = {
     "reconcile.decide_one": COMMIT,
     "archive.claim_images": COMMIT,
     "archive.fetch": CALL,
-    "archive._put": (*COMMIT, "before_link", "after_call"),
+    "archive._put": COMMIT,
+    "put.put": ("before_link", "after_call"),
     "archive._record": COMMIT,
     "seal.seal": COMMIT,
 }

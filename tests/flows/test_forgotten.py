@@ -2,11 +2,19 @@
 table and every byte of every file is looked through afterwards."""
 
 import base64
+import os
 import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from sqlalchemy import inspect, text
 
 from tests.flows.erasing import Eraser
@@ -15,6 +23,7 @@ from webhook_app.domain.outcome import Failed, Finished, Picture, Running
 from webhook_app.flows import spool
 from webhook_app.flows.accept import Idempotency
 from webhook_app.flows.receive import apply_stored, keep_raw
+from webhook_app.flows.tidy import tidy
 from webhook_app.storage.spool import FileSpool
 from webhook_app.store.engine import Store
 
@@ -108,15 +117,40 @@ def torn(eraser: Eraser, plant: Garden, track_id: str, folder: Path) -> None:
     path.unlink()
 
 
-def test_nothing_that_was_planted_is_found_after_the_erasing(eraser: Eraser, tmp_path: Path) -> None:
+DYING = """
+import os, signal, sys
+from webhook_app.flows.workspace import workspace
+with workspace() as folder:
+    (folder / "fetched-0").write_text(sys.argv[1])
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def left_behind(plant: Garden, folder: Path) -> None:
+    """Its picture, fetched and half put by workers that were killed."""
+    environment = {"TMPDIR": str(folder / "tmp"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", DYING, plant("fetched")]
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    half = folder / "archive" / "blobs" / ".tmp-0123"
+    half.write_text(plant("half-put"))
+    os.utime(half, (time.time() - 700,) * 2)
+
+
+def test_nothing_that_was_planted_is_found_after_the_erasing(
+    eraser: Eraser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world, plant, other = eraser.world, Garden(), Garden()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     track_id, neighbour = planted(eraser, plant), planted(eraser, other)
     late(eraser, plant, track_id)
     torn(eraser, plant, track_id, tmp_path)
+    left_behind(plant, tmp_path)
     before = plant.found(world.store, tmp_path)
     assert {word for word in plant.words if not any(found.startswith(word) for found in before)} == set()
     eraser.ask(track_id)
     eraser.finish()
+    assert tidy(eraser.storage, now=datetime.now(UTC)) == 2
     assert plant.found(world.store, tmp_path) == set()
     left = other.found(world.store, tmp_path)
     assert {word for word in other.words if not any(found.startswith(word) for found in left)} == set()

@@ -13,7 +13,8 @@ from tests.flows.world import success
 from webhook_app.domain.errors import FetchError, StorageError
 from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.flows import verify
-from webhook_app.flows.verify import Finding, Found, Means
+from webhook_app.flows.look import Found, Means
+from webhook_app.flows.verify import Finding
 from webhook_app.storage.local import LocalStorage
 from webhook_app.store.tables import Blob, EventRow, Image, Job
 
@@ -245,15 +246,23 @@ def test_a_host_that_only_a_callback_named_is_not_asked_and_no_loss_until_its_pi
     assert [finding.lost for finding in verified(keeper)] == [1]
 
 
-@pytest.mark.parametrize("damage", [removed, emptied, replaced_by_a_link])
-def test_a_thumbnail_is_made_again_from_the_bytes(keeper: Keeper, root: Path, damage: Damage) -> None:
+@pytest.mark.parametrize(
+    ("damage", "outcome"),
+    [
+        (removed, Found.THUMBNAIL_MISSING),
+        (emptied, Found.THUMBNAIL_ALTERED),
+        (one_bit_flipped, Found.THUMBNAIL_ALTERED),
+        (replaced_by_a_link, Found.THUMBNAIL_ALTERED),
+    ],
+)
+def test_a_thumbnail_is_made_again_from_the_bytes(keeper: Keeper, root: Path, damage: Damage, outcome: Found) -> None:
     _, sha256 = archived(keeper)
     keeper.world.later(days=30)
     path = root / thumbnail_key(sha256, 256)
     before = path.read_bytes()
     damage(path)
     (finding,) = verified(keeper)
-    assert (finding.outcome, finding.repaired) == (Found.THUMBNAIL_MISSING, True)
+    assert (finding.outcome, finding.repaired) == (outcome, True)
     assert path.read_bytes() == before
     assert not path.is_symlink()
     assert verified(keeper) == []

@@ -17,7 +17,7 @@ from webhook_app.domain.errors import StorageError
 from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.flows.collect import collect
 from webhook_app.flows.export import export
-from webhook_app.flows.verify import Found
+from webhook_app.flows.look import Found
 from webhook_app.pictures.inspect import PictureInspector
 from webhook_app.storage.bundle import directory_bundle
 from webhook_app.storage.location import Bucket, location

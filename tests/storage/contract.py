@@ -61,6 +61,29 @@ class StorageContract:
         assert storage.put_if_absent(KEY, _file(tmp_path, b"second"), "image/png") is False
         assert b"".join(storage.read(KEY)) == b"first"
 
+    def test_what_lies_there_is_replaced_and_what_does_not_is_made(self, storage: Storage, tmp_path: Path) -> None:
+        for content in (b"first", b"the second", b"", os.urandom(300_000)):
+            storage.replace(KEY, _file(tmp_path, content), "image/png")
+            assert storage.size(KEY) == len(content)
+            assert b"".join(storage.read(KEY)) == content
+        assert [entry.key for entry in storage.objects("blobs")] == [KEY]
+
+    def test_while_it_is_replaced_a_reader_gets_one_or_the_other_whole(self, storage: Storage, tmp_path: Path) -> None:
+        sources = [_file(tmp_path, b"%d" % number * 200_000, f"source-{number}") for number in range(2)]
+        storage.replace(KEY, sources[0], "image/png")
+        with ThreadPoolExecutor(1) as threads:
+            writing = threads.submit(lambda: [storage.replace(KEY, sources[n % 2], "image/png") for n in range(20)])
+            while not writing.done():
+                assert storage.size(KEY) == 200_000
+                assert b"".join(storage.read(KEY)) in (b"0" * 200_000, b"1" * 200_000)
+            writing.result()
+
+    def test_a_source_that_cannot_be_read_replaces_nothing(self, storage: Storage, tmp_path: Path) -> None:
+        storage.replace(KEY, _file(tmp_path, b"first"), "image/png")
+        with pytest.raises(StorageError):
+            storage.replace(KEY, tmp_path / "missing", "image/png")
+        assert b"".join(storage.read(KEY)) == b"first"
+
     def test_of_sixteen_writers_at_once_one_wins(self, storage: Storage, tmp_path: Path) -> None:
         for turn in range(5):
             key, barrier = f"race/{turn}/object", Barrier(16)
@@ -133,8 +156,9 @@ class StorageContract:
         for act in (storage.size, storage.read, storage.delete, storage.objects):
             with pytest.raises(StorageError):
                 act(key)
-        with pytest.raises(StorageError):
-            storage.put_if_absent(key, source, "image/png")
+        for put in (storage.put_if_absent, storage.replace):
+            with pytest.raises(StorageError):
+                put(key, source, "image/png")
 
     def test_a_source_that_cannot_be_read_leaves_nothing(self, storage: Storage, tmp_path: Path) -> None:
         with pytest.raises(StorageError):

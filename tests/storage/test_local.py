@@ -2,7 +2,10 @@
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -159,13 +162,59 @@ def test_what_no_key_names_is_not_listed_and_no_link_is_followed(
 
 def test_a_sweep_takes_old_temporary_files_alone(storage: LocalStorage, root: Path, source: Path) -> None:
     storage.put_if_absent(KEY, source, "image/png")
-    folder, now = (root / KEY).parent, datetime.now(UTC)
-    for name, age in ((".tmp-old", 25), (".tmp-new", 1), (".hidden", 25)):
+    folder, now = root / "blobs", datetime.now(UTC)
+    for name, age in ((".tmp-old", 25), (".tmp-new", 1), (".hidden", 25), ("../.tmp-old", 25)):
         (folder / name).write_bytes(b"half")
         at = (now - timedelta(hours=age)).timestamp()
         os.utime(folder / name, (at, at))
     before = now - timedelta(hours=24)
-    assert storage.sweep(before, dry_run=True) == 1
+    assert storage.sweep(before, dry_run=True) == 2
     assert (folder / ".tmp-old").exists()
-    assert storage.sweep(before) == 1
-    assert sorted(path.name for path in folder.iterdir()) == [".hidden", ".tmp-new", "abcdef"]
+    assert storage.sweep(before) == 2
+    assert sorted(path.name for path in folder.iterdir()) == [".hidden", ".tmp-new", "ab"]
+    assert [path.name for path in root.iterdir()] == ["blobs"]
+
+
+def test_what_a_killed_put_leaves_is_swept(storage: LocalStorage, root: Path, source: Path) -> None:
+    """Killed between the copy and its name."""
+    script = (
+        "import os, signal, sys, pathlib\n"
+        "from webhook_app.storage.local import LocalStorage\n"
+        "die = lambda event, arguments: event in ('os.link', 'os.rename') and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(die)\n"
+        "storage = LocalStorage(pathlib.Path(sys.argv[1]))\n"
+        "getattr(storage, sys.argv[2])(sys.argv[3], pathlib.Path(sys.argv[4]), 'image/png')\n"
+    )
+    storage.put_if_absent("blobs/old", source, "image/png")
+    for act, key in (("put_if_absent", KEY), ("replace", "blobs/old")):
+        source.write_bytes(b"other content")
+        command = [sys.executable, "-c", script, str(root), act, key, str(source)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert b"".join(storage.read("blobs/old")) == b"content"
+    assert storage.size(KEY) is None
+    assert len(files(root)) == 3
+    assert storage.sweep(datetime.now(UTC) + timedelta(seconds=1)) == 2
+    assert files(root) == ["blobs/old"]
+
+
+@pytest.mark.parametrize("make", ["link", "pipe", "nothing"])
+def test_whatever_lies_in_an_objects_place_is_replaced(
+    storage: LocalStorage, root: Path, source: Path, tmp_path: Path, make: str
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    (root / KEY).parent.mkdir(parents=True)
+    if make == "link":
+        (root / KEY).symlink_to(other)
+    elif make == "pipe":
+        os.mkfifo(root / KEY)
+    storage.replace(KEY, source, "image/png")
+    assert b"".join(storage.read(KEY)) == b"content"
+    assert other.read_bytes() == b"other"
+
+
+def test_a_directory_in_an_objects_place_is_an_error(storage: LocalStorage, root: Path, source: Path) -> None:
+    (root / KEY).mkdir(parents=True)
+    with pytest.raises(StorageError, match="cannot store"):
+        storage.replace(KEY, source, "image/png")
+    assert files(root) == []

@@ -57,15 +57,46 @@ def test_streaming_gives_no_address_and_redirecting_gives_one_that_serves_the_by
     storage: S3Storage, s3: Service, prefix: str, source: Path
 ) -> None:
     storage.put_if_absent(KEY, source, "image/png")
-    assert storage.temporary_url(KEY) is None
-    address = S3Storage(bucket(s3.url(prefix, serve="redirect"))).temporary_url(KEY)
+    assert storage.temporary_url(KEY, "image/png", "job-0.png") is None
+    address = S3Storage(bucket(s3.url(prefix, serve="redirect"))).temporary_url(KEY, "image/png", "job-0.png")
     assert address is not None
     answer = urllib3.request("GET", address)
     assert (answer.status, answer.data) == (200, source.read_bytes())
     assert answer.headers["Content-Type"] == "image/png"
-    assert answer.headers["Content-Disposition"] == 'inline; filename="abcdef.png"'
+    assert answer.headers["Content-Disposition"] == 'inline; filename="job-0.png"'
     assert urllib3.request("DELETE", address).status == 403
-    assert urllib3.request("GET", address.replace("abcdef", "abcdeg")).status == 403
+    for told, other in (("abcdef", "abcdeg"), ("image%2Fpng", "text%2Fhtml"), ("job-0.png", "job-0.html")):
+        assert told in address
+        assert urllib3.request("GET", address.replace(told, other)).status == 403
+
+
+def test_an_object_that_was_stored_as_a_page_is_answered_as_a_picture(
+    storage: S3Storage, s3: Service, source: Path
+) -> None:
+    """Somebody else's hand in the bucket; and a prefix whose characters an address has to escape."""
+    prefix = f"tests/{uuid.uuid4().hex}/a=b"
+    S3Storage(bucket(s3.url(prefix))).replace(KEY, source, "text/html")
+    address = S3Storage(bucket(s3.url(prefix, serve="redirect"))).temporary_url(KEY, "image/webp", "job-0-256.webp")
+    assert address is not None
+    answer = urllib3.request("GET", address, headers={"Range": "bytes=10-19"})
+    assert (answer.status, answer.data) == (206, source.read_bytes()[10:20])
+    assert answer.headers["Content-Type"] == "image/webp"
+    assert answer.headers["Content-Disposition"] == 'inline; filename="job-0-256.webp"'
+
+
+def test_an_address_signed_with_keys_of_a_role_is_left_as_it_is(
+    s3: Service, prefix: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys are obstore's secret then: other ones that stand in the environment must not sign."""
+    storage = S3Storage(bucket(s3.url(prefix, serve="redirect")))
+    storage.replace(KEY, source, "image/png")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody-else")
+    address = storage.temporary_url(KEY, "image/png", "job-0.png")
+    assert address is not None
+    assert "response-content" not in address
+    answer = urllib3.request("GET", address)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/png")
+    assert answer.headers["Content-Disposition"] == 'inline; filename="abcdef.png"'
 
 
 @pytest.mark.parametrize(

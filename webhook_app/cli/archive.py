@@ -18,7 +18,8 @@ from webhook_app.domain.job import Status
 
 if TYPE_CHECKING:
     from webhook_app.flows.export import Exported
-    from webhook_app.flows.verify import Finding, Means
+    from webhook_app.flows.look import Means
+    from webhook_app.flows.verify import Finding
     from webhook_app.store.reads import JobFilter
     from webhook_app.wiring import Parts
 
@@ -65,7 +66,8 @@ def verify(everything: bool, limit: int, cursor: str, repair: bool, output: str)
 
 
 def _verify_one(means: "Means", blob: Any, repair: bool, counts: Counter[str], findings: list["Finding"]) -> None:
-    from webhook_app.flows.verify import Found, verify
+    from webhook_app.flows.look import Found
+    from webhook_app.flows.verify import verify
 
     finding = verify(means, blob, repair=repair)
     counts[Found.SOUND if finding is None else finding.outcome] += 1
@@ -203,7 +205,7 @@ def _filter(
 
 
 def _means(parts: "Parts") -> "Means":
-    from webhook_app.flows.verify import Means
+    from webhook_app.flows.look import Means
     from webhook_app.wiring import policy
 
     return Means(

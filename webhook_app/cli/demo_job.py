@@ -10,6 +10,7 @@ import requests
 from rich.console import Console
 
 from webhook_app.cli.exits import Exit
+from webhook_app.domain.media import extension_of
 
 LOOK_EVERY_S = 0.1
 TIMEOUT_S = 10
@@ -24,7 +25,6 @@ SHOWN = {
 }
 ENDED_BADLY = frozenset({"failed", "canceled", "timed_out"})
 ARCHIVE_ENDED_BADLY = frozenset({"lost", "partial", "erased"})
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 class DemoFailed(Exception):
@@ -132,7 +132,7 @@ class Following:
         answer = self._session.get(image["url"], timeout=TIMEOUT_S)
         answer.raise_for_status()
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}.{EXTENSIONS.get(image['content_type'], 'bin')}"
+        path = folder / f"{name}.{extension_of(image['content_type'])}"
         half = path.with_name(f".{path.name}")
         half.write_bytes(answer.content)
         return half.replace(path)

@@ -88,3 +88,9 @@ def fetch_backoff(fetches: int, *, jitter: float) -> timedelta:
     """Fresh picture URLs fail in three of ten cases and come good within seconds: quick at first, then up to 10
     minutes."""
     return backoff(fetches, jitter=jitter, first_s=2.0, most_s=600.0)
+
+
+def decode_backoff(fetches: int, *, jitter: float) -> timedelta:
+    """A picture that ended its decoder may do so each time, which takes minutes: a minute at first, then up to two
+    hours, so some twenty tries until it is gone at the provider."""
+    return backoff(fetches - 1, jitter=jitter, first_s=60.0, most_s=7200.0)

@@ -2,7 +2,6 @@
 move."""
 
 import random
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,12 +22,13 @@ from webhook_app.domain.job import (
     Status,
     archive_status_of,
 )
-from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.domain.outcome import Witness
 from webhook_app.flows.consequences import HOST_NOT_ALLOWED, NOT_DELIVERED
 from webhook_app.flows.policy import Policy
+from webhook_app.flows.put import put_picture
+from webhook_app.flows.workspace import workspace
 from webhook_app.net.port import Fetcher
-from webhook_app.pictures.port import NO_DISK, Inspected, Inspector
+from webhook_app.pictures.port import DECODER_DIED, NO_DECODER, NO_DISK, Inspected, Inspector
 from webhook_app.storage.port import Storage
 from webhook_app.store import attempts, blobs, events, images, jobs
 from webhook_app.store.engine import Store
@@ -98,8 +98,8 @@ def archive_one(
         _record(store, claim, _wait_for_leave(claim, clock()), clock())
         return
     try:
-        with tempfile.TemporaryDirectory(prefix="webhook-app-") as folder:
-            source, inspected = _fetch_first(fetcher, inspector, claim, Path(folder), clock)
+        with workspace() as folder:
+            source, inspected = _fetch_first(fetcher, inspector, claim, folder, clock)
             _put(store, storage, inspected, clock())
     except FetchError as error:
         _record(store, claim, _after_failure(claim, error, clock()), clock())
@@ -151,9 +151,7 @@ def _put(store: Store, storage: Storage, inspected: Inspected, now: datetime) ->
             raise StorageError("these bytes are being deleted")
         if state is None:
             blobs.add(connection, _blob_values(inspected, now))
-    storage.put_if_absent(blob_key(inspected.sha256), inspected.path, inspected.content_type)
-    for size, path in inspected.thumbnails.items():
-        storage.put_if_absent(thumbnail_key(inspected.sha256, size), path, "image/webp")
+    put_picture(storage, inspected)
 
 
 def _blob_values(inspected: Inspected, now: datetime) -> dict[str, Any]:
@@ -172,16 +170,17 @@ def _blob_values(inspected: Inspected, now: datetime) -> dict[str, Any]:
 
 def _after_failure(claim: ImageClaim, error: FetchError, now: datetime) -> dict[str, Any]:
     """When to try again. A picture is lost when its deadline has passed, or when every source answered for good; by our
-    own refusal never."""
+    own refusal, or for want of room or of a decoder, never."""
     fetches = claim.fetches + 1
     if error.reason in REFUSALS:
         return _wait_for_leave(claim, now)
-    if error.reason == NO_DISK:
-        return _wait_for_disk(NO_DISK, now)
+    if error.reason in {NO_DISK, NO_DECODER}:
+        return _wait_for_disk(error.reason, now)
     if not error.retryable or now >= claim.expires_at:
         lost = {"status": ImageStatus.LOST.value, "fetch_at": None}
         return lost | {"fetches": fetches, "reason": error.reason}
-    delay = schedule.fetch_backoff(fetches, jitter=random.random())
+    again = schedule.decode_backoff if error.reason == DECODER_DIED else schedule.fetch_backoff
+    delay = again(fetches, jitter=random.random())
     return {"fetches": fetches, "fetch_at": min(now + delay, claim.expires_at), "reason": error.reason}
 
 
@@ -220,8 +219,7 @@ def _record(
             if inspected is not None:
                 blobs.discard(connection, _blob_values(inspected, now))
             return
-        if inspected is not None and blobs.state(connection, inspected.sha256) in (None, blobs.DELETING):
-            # The last other picture that showed these bytes was erased since we found them in their place.
+        if inspected is not None and not _is_kept(connection, inspected, now):
             values, inspected = _wait_for_disk("archive_unavailable", now), None
         by_index = images.of_jobs(connection, [claim.track_id])[claim.track_id]
         image = next(row for row in by_index.values() if row.image_id == claim.image_id)
@@ -233,9 +231,10 @@ def _record(
             values = {"fetch_at": now, "reason": None}
         if not images.finish(connection, claim.image_id, fence=claim.fence, values=values):
             return
-        if inspected is not None and image.sha256 != inspected.sha256:
-            blobs.refer_to(connection, inspected.sha256)
-            if image.sha256 is not None:
+        if inspected is not None:
+            is_new = image.sha256 != inspected.sha256
+            blobs.refer_to(connection, inspected.sha256, inspected.thumbnail_sha256, references=int(is_new))
+            if is_new and image.sha256 is not None:
                 blobs.let_go(connection, [image.sha256])
         told = [_about(EventType.IMAGE_FLAGGED, job, now, image_id=claim.image_id, flag=flag) for flag in flags]
         if values["reason"] == HOST_NOT_ALLOWED != image.reason:
@@ -245,6 +244,18 @@ def _record(
             attempts.look_at(connection, claim.track_id, image.source_attempt, now=now)
         if values["reason"] != image.reason or "status" in values:
             _settle_job(connection, job, now)
+
+
+def _is_kept(connection: Connection, inspected: Inspected, now: datetime) -> bool:
+    """Whether nobody has removed, or is removing, the bytes that we put: the last other picture that showed them was
+    erased meanwhile, or we were stopped for so long that we were taken for dead. What lies there now is not forgotten:
+    a row says so, until the next try puts it again, or nobody does."""
+    state = blobs.state(connection, inspected.sha256)
+    if state is None:
+        blobs.add(connection, _blob_values(inspected, now))
+    elif state == blobs.DELETING:
+        blobs.remove_again(connection, inspected.sha256)
+    return state not in (None, blobs.DELETING)
 
 
 def _new_flags(job: Row[Any], image: Row[Any], inspected: Inspected) -> list[str]:

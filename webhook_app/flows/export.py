@@ -12,6 +12,7 @@ from typing import IO, Any
 from webhook_app.domain.errors import NotAnObject, StorageError
 from webhook_app.domain.job import ImageStatus
 from webhook_app.domain.keys import blob_key
+from webhook_app.domain.media import extension_of
 from webhook_app.storage.port import Bundle, Storage
 from webhook_app.store import reads
 from webhook_app.store.engine import Store
@@ -20,7 +21,6 @@ from webhook_app.store.reads import JobFilter
 MANIFEST, DIGESTS = "manifest.jsonl", "SHA256SUMS"
 PAGE = 100
 IN_MEMORY = 4 * 1024 * 1024
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,7 @@ def _archived(store: Store, wanted: JobFilter) -> Iterator[tuple[dict[str, Any],
 
 
 def _export_one(storage: Storage, bundle: Bundle, job: dict[str, Any], image: dict[str, Any]) -> Exported:
-    extension = EXTENSIONS.get(image["content_type"], "bin")
-    name = f"pictures/{job['track_id']}-{image['index']}.{extension}"
+    name = f"pictures/{job['track_id']}-{image['index']}.{extension_of(image['content_type'])}"
     # Whole before it is handed out: from a tar nothing can be taken back.
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as copy:
         problem = _copy(storage, image, copy)

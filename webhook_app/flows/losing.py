@@ -23,19 +23,30 @@ class Loss(StrEnum):
     ALTERED = "archived_bytes_altered"
 
 
-def lose(store: Store, sha256: str, loss: Loss, *, by: str, now: datetime) -> int:
-    """Say of every picture that shows these bytes that it is lost; returns how many there were. May be repeated."""
+def lose(store: Store, sha256: str, loss: Loss, *, held: datetime, by: str, now: datetime) -> int:
+    """Say of every picture that shows these bytes that it is lost; returns how many there were. May be repeated. The
+    bytes are held until `held`: when somebody has put or shown them since then, what was found is not true any more,
+    and nothing is said."""
     values = {"status": ImageStatus.LOST.value, "reason": loss.value}
-    return _move(store, sha256, ImageStatus.ARCHIVED, values, by=by, now=now)
+    return _move(store, sha256, ImageStatus.ARCHIVED, values, held=held, by=by, now=now)
 
 
 def find_again(store: Store, sha256: str, *, by: str, now: datetime) -> int:
     """These bytes are in the archive as they should be: say so of the pictures that were lost for want of them."""
     values = {"status": ImageStatus.ARCHIVED.value, "reason": None}
-    return _move(store, sha256, ImageStatus.LOST, values, by=by, now=now)
+    return _move(store, sha256, ImageStatus.LOST, values, held=None, by=by, now=now)
 
 
-def _move(store: Store, sha256: str, before: ImageStatus, values: dict[str, Any], *, by: str, now: datetime) -> int:
+def _move(
+    store: Store,
+    sha256: str,
+    before: ImageStatus,
+    values: dict[str, Any],
+    *,
+    held: datetime | None,
+    by: str,
+    now: datetime,
+) -> int:
     moved, after = 0, ""
     while True:
         with store.writing() as connection:
@@ -43,6 +54,8 @@ def _move(store: Store, sha256: str, before: ImageStatus, values: dict[str, Any]
             if not rows:
                 return moved
             locked = jobs.lock(connection, sorted({row.track_id for row in rows}))
+            if held is not None and not copies.still_holds(connection, sha256, until=held):
+                return moved
             ids = [row.image_id for row in rows if locked[row.track_id].erased_at is None]
             changed = copies.move(connection, ids, sha256=sha256, before=before, values=values)
             for track_id in sorted(set(changed)):

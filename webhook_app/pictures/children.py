@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 from webhook_app.domain.errors import NotAPicture
 from webhook_app.domain.job import ImageFlag
 from webhook_app.pictures.decode import MAX_PIXELS, Facts
+from webhook_app.pictures.port import DECODER_DIED, NO_DECODER
 
 # A child gets no other variable: its parent's hold secrets.
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
@@ -44,20 +45,20 @@ class DecoderPool:
             self._free.put(child)
 
     def decode(self, path: Path) -> Facts:
-        """Raises `NotAPicture`: the decoder's refusal; `decoder_died`, not retryable, when two children in turn died of
-        the picture; `decoder_unavailable` when there is no child, which is not the picture's fault."""
+        """Raises `NotAPicture`: the decoder's refusal; `DECODER_DIED` when two children in turn died of the picture,
+        the second a fresh one; `NO_DECODER` when there is no child. Both may come good."""
         request = json.dumps({"path": str(path), "max_pixels": self._max_pixels}).encode() + b"\n"
         child = self._free.get()
         try:
             for _ in range(TRIES):
                 if self._closed.is_set():
-                    raise NotAPicture("decoder_unavailable")
+                    raise NotAPicture(NO_DECODER)
                 line = child.ask(request, self._wall_s)
                 if line is not None:
                     return _facts(json.loads(line))
         finally:
             self._free.put(child)
-        raise NotAPicture("decoder_died", retryable=False)
+        raise NotAPicture(DECODER_DIED)
 
     def pids(self) -> list[int]:
         """The living children's process ids."""
@@ -113,17 +114,17 @@ class _Child:
         process = self._start()
         if _read_line(process, START_TIMEOUT_S) is None:
             self.end()
-            raise NotAPicture("decoder_unavailable")
+            raise NotAPicture(NO_DECODER)
         return process
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._starting:
             if self._killed:
-                raise NotAPicture("decoder_unavailable")
+                raise NotAPicture(NO_DECODER)
             try:
                 self._process = process = _start(self._limits)
             except OSError as error:
-                raise NotAPicture("decoder_unavailable") from error
+                raise NotAPicture(NO_DECODER) from error
             return process
 
     def kill(self) -> None:

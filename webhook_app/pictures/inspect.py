@@ -36,6 +36,7 @@ class PictureInspector:
         # Looked at here first: an error page is no reason to wake a child.
         picture_format(_head(path))
         facts = self._pool.decode(path)
+        thumbnails = thumbnail_paths(path)
         return Inspected(
             path=path,
             content_type=facts.content_type,
@@ -45,7 +46,8 @@ class PictureInspector:
             height=facts.height,
             trailing_bytes=facts.trailing_bytes,
             blankness=facts.blankness,
-            thumbnails=thumbnail_paths(path),
+            thumbnails=thumbnails,
+            thumbnail_sha256={str(size): _sha256(thumbnail) for size, thumbnail in thumbnails.items()},
         )
 
     def close(self) -> None:

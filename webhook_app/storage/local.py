@@ -1,6 +1,5 @@
-"""The archive as a directory. An object appears whole or not at all, is never overwritten, and is on the disk when
-`put_if_absent` returns. Paths are walked with open directories, so that no symbolic link below the root is
-followed."""
+"""The archive as a directory. An object appears whole or not at all, and is on the disk when a put returns. Paths are
+walked with open directories, so that no symbolic link below the root is followed."""
 
 import contextlib
 import errno
@@ -27,8 +26,8 @@ TEMPORARY = ".tmp-"
 
 
 class LocalStorage:
-    """A `Storage` below `root`, which is made when the first object comes. A temporary file that a killed process left
-    behind is named `.tmp-…` and never shows as an object."""
+    """A `Storage` below `root`, which is made when the first object comes. A temporary file is named `.tmp-…` and never
+    shows as an object; it lies at the top of its folder, where those of killed processes are quickly found."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -38,11 +37,18 @@ class LocalStorage:
         parts = parts_of(key)
         with _translated("store", key), contextlib.ExitStack() as stack:
             directories = self._make_directories(parts, stack)
-            made = _link_copy(source, parts[-1], directories[-1])
+            made = not _exists(parts[-1], directories[-1]) and _link_copy(source, parts[-1], directories)
             # Also when another process made the object: it may not have come to this point yet.
-            for directory in reversed(directories):
-                os.fsync(directory)
+            _sync(directories)
             return made
+
+    def replace(self, key: str, source: Path, content_type: str) -> None:
+        parts = parts_of(key)
+        with _translated("store", key), contextlib.ExitStack() as stack:
+            directories = self._make_directories(parts, stack)
+            with _temporary_copy(source, _top(directories)) as temporary:
+                os.replace(temporary, parts[-1], src_dir_fd=_top(directories), dst_dir_fd=directories[-1])
+            _sync(directories)
 
     def size(self, key: str) -> int | None:
         parts = parts_of(key)
@@ -84,11 +90,12 @@ class LocalStorage:
     def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
         count = 0
         with contextlib.suppress(_Missing), _translated("sweep", "the directory"), self._directory([""]) as root:
-            for entry in _walk(root, "", ""):
-                if _is_temporary(entry.key) and entry.modified_at < before:
+            for entry in _temporaries(root):
+                if entry.modified_at < before:
                     count += 1
                     if not dry_run:
-                        self._unlink(entry.key.split("/"))
+                        with contextlib.suppress(FileNotFoundError):  # Its put came to its end meanwhile.
+                            self._unlink(entry.key.split("/"))
         return count
 
     def check(self) -> None:
@@ -108,7 +115,7 @@ class LocalStorage:
     def describe(self) -> str:
         return f"directory {self._root}"
 
-    def temporary_url(self, key: str) -> str | None:
+    def temporary_url(self, key: str, content_type: str, filename: str) -> str | None:
         return None
 
     def _unlink(self, parts: list[str]) -> None:
@@ -159,20 +166,37 @@ def _open_directory(name: str | Path, stack: contextlib.ExitStack, parent: int |
     return directory
 
 
-def _link_copy(source: Path, name: str, directory: int) -> bool:
+def _top(directories: Sequence[int]) -> int:
+    """Where temporary files lie: in the key's first folder, or in the root."""
+    return directories[min(1, len(directories) - 1)]
+
+
+def _link_copy(source: Path, name: str, directories: Sequence[int]) -> bool:
     """Copy under a temporary name, then link: a link never replaces, so of many writers one wins."""
-    if _exists(name, directory):
-        return False
+    top = _top(directories)
+    with _temporary_copy(source, top) as temporary:
+        try:
+            os.link(temporary, name, src_dir_fd=top, dst_dir_fd=directories[-1])
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _temporary_copy(source: Path, directory: int) -> Iterator[str]:
+    """The name of a synced copy, which is gone after the block unless it was given another name."""
     temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         _copy(source, temporary, directory)
-        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except FileExistsError:
-        return False
+        yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=directory)
-    return True
+
+
+def _sync(directories: Sequence[int]) -> None:
+    for directory in reversed(directories):
+        os.fsync(directory)
 
 
 def _exists(name: str, directory: int) -> bool:
@@ -210,14 +234,27 @@ def _walk(directory: int, above: str, after: str) -> Iterator[StoredObject]:
                 yield from _walk(_open_directory(name[:-1], stack, directory), key, after)
 
 
+def _temporaries(root: int) -> Iterator[StoredObject]:
+    """The temporary files in this open root and in the folders right below it."""
+    with os.scandir(root) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if name.startswith(TEMPORARY):
+            yield from _looked_at(root, name, name)
+        elif is_folder:
+            # A file system's own `lost+found` is not ours to read.
+            with contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError, PermissionError):
+                folder = _open_directory(name, stack, root)
+                with os.scandir(folder) as entries:
+                    names = [entry.name for entry in entries if entry.name.startswith(TEMPORARY)]
+                for temporary in names:
+                    yield from _looked_at(folder, temporary, f"{name}/{temporary}")
+
+
 def _looked_at(directory: int, name: str, key: str) -> Iterator[StoredObject]:
     with contextlib.suppress(FileNotFoundError):  # Removed meanwhile, as a temporary file is at the end of a put.
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
         yield StoredObject(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
-
-
-def _is_temporary(key: str) -> bool:
-    return key.rpartition("/")[2].startswith(TEMPORARY)
 
 
 def _chunks(stream: BinaryIO, key: str, length: int | None) -> Iterator[bytes]:

@@ -23,6 +23,11 @@ class Storage(Protocol):
         already. Never shows a partial object. Raises `domain.errors.StorageError`."""
         ...
 
+    def replace(self, key: str, source: Path, content_type: str) -> None:
+        """Store the file's bytes durably in the place of whatever lies at `key`, a link or a pipe too. Whoever reads
+        meanwhile gets the old ones or the new ones, whole. Raises `StorageError`: then the old ones are still there."""
+        ...
+
     def size(self, key: str) -> int | None:
         """The object's size in bytes, None when there is no such object."""
         ...
@@ -42,7 +47,7 @@ class Storage(Protocol):
 
     def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
         """Remove what interrupted puts left behind before that instant, which no key names; returns how much it was.
-        Raises `StorageError`."""
+        Quick however much is stored; a put that was still going on fails, and is repeated. Raises `StorageError`."""
         ...
 
     def check(self) -> None:
@@ -53,8 +58,9 @@ class Storage(Protocol):
         """For people: where this is, without secrets."""
         ...
 
-    def temporary_url(self, key: str) -> str | None:
-        """An address that gives the object to anyone for some minutes; None where clients are to be served by us."""
+    def temporary_url(self, key: str, content_type: str, filename: str) -> str | None:
+        """An address that gives the object to anyone for some minutes, as of this type and under this name where the
+        service can be told so; None where clients are to be served by us."""
         ...
 
 

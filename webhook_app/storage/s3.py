@@ -8,10 +8,10 @@ import os
 import re
 import secrets
 import ssl
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -27,11 +27,13 @@ from urllib3.exceptions import (
 )
 
 from webhook_app.domain.errors import StorageError
+from webhook_app.domain.media import EXTENSIONS, NO_PICTURE
 from webhook_app.net.guard import trusted_tls
 from webhook_app.storage.blocking import blocking
 from webhook_app.storage.location import Bucket, Serve
 from webhook_app.storage.names import is_key, parts_of
 from webhook_app.storage.port import StoredObject
+from webhook_app.storage.signing import answering
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
@@ -44,7 +46,6 @@ CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 MOST_OF_AN_ERROR, LISTED_AT_ONCE = 4096, 1000
 NOT_THERE = "NoSuchKey"
 BROKEN = "the connection broke"
-EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 # Of the service's error codes (S3 API reference, "Error responses"), those with a cause that people can mend.
 WHY = {
     "NoSuchBucket": "there is no such bucket",
@@ -73,16 +74,25 @@ class S3Storage:
         if self.size(key) is not None:
             return False
         with _readable(source) as file:
-            name = key.rpartition("/")[2].removesuffix(".webp") + EXTENSIONS.get(content_type, "")
-            headers = {
-                "Content-Type": content_type,
-                "Content-Disposition": f'inline; filename="{name}"',
-                "Content-Length": str(os.fstat(file.fileno()).st_size),
-                "Content-MD5": _md5(file),
-                "If-None-Match": "*",
-            }
-            answer = self._ask("PUT", key, headers, _Upload(file))
-        if answer.status == 412:
+            return self._store(key, file, content_type, {"If-None-Match": "*"})
+
+    def replace(self, key: str, source: Path, content_type: str) -> None:
+        """A put is atomic in a bucket."""
+        with _readable(source) as file:
+            self._store(key, file, content_type, {})
+
+    def _store(self, key: str, file: BinaryIO, content_type: str, condition: Mapping[str, str]) -> bool:
+        """False when the condition does not hold."""
+        name = key.rpartition("/")[2].removesuffix(".webp")
+        ending = f".{EXTENSIONS[content_type]}" if content_type in EXTENSIONS else ""
+        headers = {
+            "Content-Type": content_type,
+            "Content-Disposition": f'inline; filename="{name}{ending}"',
+            "Content-Length": str(file.seek(0, os.SEEK_END)),
+            "Content-MD5": _md5(file),
+        }
+        answer = self._ask("PUT", key, {**headers, **condition}, _Upload(file))
+        if answer.status == 412 and condition:
             answer.close()
             return False
         self._expect(answer, "store", key, 200)
@@ -148,10 +158,7 @@ class S3Storage:
 
     def check(self) -> None:
         key, content = f"check-{secrets.token_hex(8)}", secrets.token_bytes(16)
-        with tempfile.NamedTemporaryFile(prefix="webhook-app-") as file:
-            file.write(content)
-            file.flush()
-            self.put_if_absent(key, Path(file.name), "application/octet-stream")
+        self._store(key, BytesIO(content), NO_PICTURE, {"If-None-Match": "*"})
         try:
             if b"".join(self.read(key)) != content:
                 raise StorageError(f"{self.describe()} does not give back what was written")
@@ -161,9 +168,15 @@ class S3Storage:
     def describe(self) -> str:
         return self._bucket.describe()
 
-    def temporary_url(self, key: str) -> str | None:
+    def temporary_url(self, key: str, content_type: str, filename: str) -> str | None:
+        """With a role's credentials the bucket answers as the object was stored: of the same type, and named after its
+        digest."""
         parts_of(key)
-        return self._signed("GET", key) if self._bucket.serve is Serve.REDIRECT else None
+        if self._bucket.serve is not Serve.REDIRECT:
+            return None
+        disposition = f'inline; filename="{filename}"'
+        overrides = {"response-content-type": content_type, "response-content-disposition": disposition}
+        return answering(self._signed("GET", key), overrides)
 
     def _ask(
         self, method: Method, key: str, headers: Mapping[str, str], body: Iterable[bytes] | None = None
@@ -294,6 +307,7 @@ def _readable(source: Path) -> Iterator[BinaryIO]:
 
 def _md5(file: BinaryIO) -> str:
     """As `Content-MD5` wants it (RFC 1864)."""
+    file.seek(0)
     digest = hashlib.md5(usedforsecurity=False)
     while chunk := file.read(CHUNK):
         digest.update(chunk)

@@ -1,11 +1,12 @@
 """Bytes that pictures share: counted by reference, and removed once no picture shows them.
 
 Whoever puts, references or removes bytes has their row locked. A row that says `deleting` is the word of somebody who
-is removing them: nobody may put or reference them until the row is gone.
+is removing them: nobody may put or reference them until the row is gone. While somebody has a lease on a row, nobody
+else removes its bytes.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, or_, select, update
@@ -14,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from webhook_app.store.tables import Blob, Image
 
 PUTTING, STORED, DELETING = "putting", "stored", "deleting"
+INSTANT = timedelta(seconds=1)
 
 
 def state(connection: Connection, sha256: str) -> str | None:
@@ -26,10 +28,11 @@ def add(connection: Connection, values: dict[str, Any]) -> None:
     connection.execute(_dialect(connection).insert(Blob).values(state=PUTTING, **values).on_conflict_do_nothing())
 
 
-def refer_to(connection: Connection, sha256: str) -> None:
-    """The bytes are stored, and one more picture shows them. `state` has locked the row, and was not `deleting`."""
-    statement = update(Blob).where(Blob.sha256 == sha256)
-    connection.execute(statement.values(state=STORED, reference_count=Blob.reference_count + 1))
+def refer_to(connection: Connection, sha256: str, thumbnail_sha256: dict[str, str], *, references: int = 1) -> None:
+    """The bytes are stored, and one more picture shows them, or none where it did so already. `state` has locked the
+    row, and was not `deleting`. Who mends them just now loses the lease: what he found of them is not true any more."""
+    stored = {"state": STORED, "reference_count": Blob.reference_count + references, "lease_until": None}
+    connection.execute(update(Blob).where(Blob.sha256 == sha256).values(**stored, thumbnail_sha256=thumbnail_sha256))
 
 
 def bytes_of(connection: Connection, track_id: str) -> int:
@@ -53,11 +56,22 @@ def let_go(connection: Connection, digests: Sequence[str]) -> list[str]:
 
 def discard(connection: Connection, values: dict[str, Any]) -> None:
     """Bytes that were put, and that no picture will show on that account: `deleting`, unless another one shows them."""
+    remove_again(connection, values["sha256"])
     insert = _dialect(connection).insert(Blob).values(state=DELETING, **values)
     unreferenced = insert.on_conflict_do_update(
         index_elements=[Blob.sha256], set_={"state": DELETING}, where=Blob.reference_count == 0
     )
     connection.execute(unreferenced)
+
+
+def remove_again(connection: Connection, sha256: str) -> None:
+    """Bytes that were put while somebody is removing them, perhaps just after he did: nothing that he does from now on
+    ends their removal, and when his lease has ended somebody removes them once more."""
+    removing = select(Blob.lease_until).where(Blob.sha256 == sha256, Blob.state == DELETING).with_for_update()
+    lease_until = connection.scalar(removing)
+    if lease_until is not None:
+        longer = update(Blob).where(Blob.sha256 == sha256).values(lease_until=lease_until + INSTANT)
+        connection.execute(longer)
 
 
 def claim_unreferenced(

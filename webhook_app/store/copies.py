@@ -29,9 +29,36 @@ def count_stored(connection: Connection) -> int:
     return int(connection.scalar(select(func.count()).where(Blob.state == "stored")) or 0)
 
 
-def is_stored(connection: Connection, sha256: str) -> bool:
-    """False when these bytes were erased, or are just being."""
-    return connection.scalar(select(Blob.state).where(Blob.sha256 == sha256)) == "stored"
+def get(connection: Connection, sha256: str) -> Row[Any] | None:
+    """The row of stored bytes; None when they were erased, or are just being."""
+    statement = select(Blob.__table__).where(Blob.sha256 == sha256, Blob.state == "stored")
+    return connection.execute(statement).one_or_none()
+
+
+def hold(connection: Connection, sha256: str, *, until: datetime, now: datetime) -> Row[Any] | None:
+    """Have stored bytes for oneself, to mend them; nobody removes them until then. The row as it is now; None when
+    somebody else has them, or they are not stored any more."""
+    free = or_(Blob.lease_until.is_(None), Blob.lease_until < now)
+    mine = update(Blob).where(Blob.sha256 == sha256, Blob.state == "stored", free).values(lease_until=until)
+    return connection.execute(mine.returning(Blob.__table__)).one_or_none()
+
+
+def still_holds(connection: Connection, sha256: str, *, until: datetime) -> bool:
+    """Whether nobody has put, shown or erased these bytes since `hold`; locks their row."""
+    held = select(Blob.sha256).where(Blob.sha256 == sha256, Blob.state == "stored", Blob.lease_until == until)
+    return connection.scalar(held.with_for_update()) is not None
+
+
+def let_off(connection: Connection, sha256: str, *, until: datetime) -> None:
+    """The end of `hold`: bytes that no picture shows any more may be removed."""
+    mine = (Blob.sha256 == sha256, Blob.lease_until == until)
+    connection.execute(update(Blob).where(*mine).values(lease_until=None))
+
+
+def note_thumbnails(connection: Connection, sha256: str, digests: dict[str, str]) -> None:
+    """The thumbnails were made again."""
+    stored = update(Blob).where(Blob.sha256 == sha256, Blob.state == "stored")
+    connection.execute(stored.values(thumbnail_sha256=digests))
 
 
 def count_shown_by(connection: Connection, sha256: str) -> int:

@@ -26,6 +26,7 @@ from webhook_app.domain.errors import (
 )
 from webhook_app.domain.job import TERMINAL, ImageStatus, Scope, Status
 from webhook_app.domain.keys import blob_key, thumbnail_key
+from webhook_app.domain.media import EXTENSIONS, NO_PICTURE, THUMBNAIL_TYPE, extension_of
 from webhook_app.domain.outcome import Witness
 from webhook_app.store import reads
 from webhook_app.web import auth
@@ -36,8 +37,6 @@ from webhook_app.wiring import Parts, links
 
 IMAGE_ID = re.compile(r"img_[a-z2-7]{26}")
 SIZES = ("128", "256", "512")
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-THUMBNAIL_TYPE = "image/webp"
 RETRY_AFTER_S = 5
 # What the provider told us over our own connection may be shown wherever it lies.
 BELIEVED = frozenset({Witness.SUBMIT.value, Witness.POLL.value})
@@ -170,9 +169,8 @@ def _copy(parts: Parts, image: dict[str, Any], size: int | None) -> Copy:
     sha256, content_type = image["sha256"], image["content_type"]
     name = f"{image['track_id']}-{image['index']}"
     if size is None:
-        extension = EXTENSIONS.get(content_type, "bin")
-        kind = content_type if content_type in EXTENSIONS else "application/octet-stream"
-        return Copy(blob_key(sha256), sha256, kind, f"{name}.{extension}", image["bytes"])
+        kind = content_type if content_type in EXTENSIONS else NO_PICTURE
+        return Copy(blob_key(sha256), sha256, kind, f"{name}.{extension_of(content_type)}", image["bytes"])
     key = thumbnail_key(sha256, size)
     return Copy(key, f"{sha256}-{size}", THUMBNAIL_TYPE, f"{name}-{size}.webp", _length(parts, key))
 
@@ -214,7 +212,7 @@ def _address(parts: Parts, copy: Copy) -> str | None:
     if request.method == "HEAD" or copy.content_type not in EXTENSIONS:
         return None
     try:
-        return parts.storage.temporary_url(copy.key)
+        return parts.storage.temporary_url(copy.key, copy.content_type, copy.filename)
     except StorageError as error:
         raise ArchiveUnavailable("The picture cannot be read now.", retry_after_s=RETRY_AFTER_S) from error
 

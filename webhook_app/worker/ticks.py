@@ -13,6 +13,7 @@ from webhook_app.flows import archive, erase, forget, reconcile, seal, spool, su
 from webhook_app.flows.archive import ImageClaim
 from webhook_app.flows.receive import apply_stored
 from webhook_app.flows.replay import adopt
+from webhook_app.flows.tidy import tidy
 from webhook_app.flows.warn import warn
 from webhook_app.wiring import MODELSLAB, Parts
 from webhook_app.worker.crew import Crew
@@ -29,6 +30,7 @@ ADOPT_S = 30.0
 PRUNE_S = 60.0
 WARN_S = 60.0
 RETIRE_S = 60.0
+TIDY_S = 60.0
 SEAL_REST_S = 0.02
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 HEARTBEAT_S = 10.0
@@ -70,6 +72,7 @@ class Ticks:
             Ticking("warn", self.warn, WARN_S),
             Ticking("forget", self.forget, SWEEP_S),
             Ticking("retire", self.retire, RETIRE_S),
+            Ticking("tidy", self.tidy, TIDY_S, rest_s=TIDY_S, backoff_most_s=TIDY_S),
             *(Ticking(f"poll-{n}", self.poll, SWEEP_S) for n in range(POLLERS)),
         ]
 
@@ -163,6 +166,10 @@ class Ticks:
         now = clock()
         before = self.parts.settings.retained_from(now)
         return 0 if before is None else erase.retire(self.parts.store, before=before, now=now)
+
+    def tidy(self) -> int:
+        """Remove what processes of this machine left behind when they died: at the start, and every minute."""
+        return tidy(self.parts.storage, now=clock())
 
     def prune(self) -> int:
         return seal.prune(self.parts.store, now=clock())

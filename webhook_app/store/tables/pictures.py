@@ -49,7 +49,8 @@ class Image(Base):
 
 class Blob(Base):
     """The bytes behind archived pictures, once for each content. `reference_count` counts the images that show them;
-    whoever removes the bytes of one that none shows has it until `lease_until`."""
+    whoever removes the bytes of one that none shows, or mends those of one that is stored, has it until `lease_until`.
+    `thumbnails` are their sizes, `thumbnail_sha256` their digests by size."""
 
     __tablename__ = "blobs"
     __table_args__ = (
@@ -67,6 +68,7 @@ class Blob(Base):
     height: Mapped[int]
     trailing_bytes: Mapped[int] = mapped_column(BigInt, default=0)
     thumbnails: Mapped[list[Any]]
+    thumbnail_sha256: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     lease_until: Mapped[datetime | None]
 
