@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -12,7 +13,7 @@ from tests.web.conftest import Api, app, key_for, parts
 from webhook_app.domain.job import Scope
 from webhook_app.wiring import Parts
 
-__all__ = ["Served", "app", "parts", "served"]
+__all__ = ["Served", "app", "parts", "serve", "served"]
 
 
 @dataclass
@@ -24,8 +25,9 @@ class Served:
     api: Api
 
 
-@pytest.fixture
-def served(app: Flask, parts: Parts) -> Iterator[Served]:
+@contextmanager
+def serve(app: Flask, parts: Parts) -> Iterator[Served]:
+    """The application at a free port for the length of a block."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -36,3 +38,9 @@ def served(app: Flask, parts: Parts) -> Iterator[Served]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.fixture
+def served(app: Flask, parts: Parts) -> Iterator[Served]:
+    with serve(app, parts) as made:
+        yield made

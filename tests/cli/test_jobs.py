@@ -67,6 +67,24 @@ def test_a_wait_tells_the_shell_how_a_job_ended(verb: Verb, served: Served, stat
     assert f'"status": "{status}"' in verb("wait", track_id, "--output", "json").stdout
 
 
+def test_several_are_waited_for_and_the_first_that_went_wrong_decides(verb: Verb, served: Served):
+    good, better = (ended(served, status="succeeded", archive_status="archived") for _ in range(2))
+    failed, running, none = ended(served, status="failed"), served.api.submit(), new_track_id()
+    urls = {each: served.api.get(f"/v1/jobs/{each}").json["images"][0]["url"] for each in (good, better)}
+    done = verb("wait", good, better)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == f"{good} {urls[good]}\n{better} {urls[better]}\n"
+    assert verb("wait", running, good, "--any", "--until", "archived").stdout == f"{good} {urls[good]}\n"
+    assert verb("wait", running, good, "--timeout", "0").exit_code == 8
+    worst = verb("wait", running, good, failed, none, "--timeout", "0")
+    assert (worst.exit_code, worst.stdout) == (3, f"{good} {urls[good]}\n")
+    assert f"error: {none} is unknown or erased" in worst.stderr
+    assert f"{failed} is failed" in worst.stderr
+    assert verb("wait", good, failed).exit_code == 6
+    assert as_json(verb("wait", running, good, "--any", "--output", "json"))["pending"] == [running]
+    assert verb("wait").exit_code == 2
+
+
 def test_jobs_are_listed_and_shown(verb: Verb, served: Served):
     first, second = served.api.submit("a lighthouse", tags=["spring"]), served.api.submit("a horse", reference="r-1")
     listed = as_json(verb("jobs", "list", "--output", "json"))["data"]

@@ -1,18 +1,21 @@
 """Jobs, by the client: everything that it can do, and the one kind of error."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_type_hints
 
 import pytest
 
 from tests.databases import free_port
-from tests.served import Served
+from tests.served import Served, serve
 from tests.web.conftest import BOOTSTRAP_KEY, NOW
 from tests.web.test_resolve import unconfirmed
-from webhook_app.client import ApiError, Client, Fault, Image, Job, is_over
+from webhook_app.client import ApiError, Client, Fault, Image, Job, Waited, is_over
 from webhook_app.domain.ids import new_track_id
-from webhook_app.web.answers import ImageAnswer, JobAnswer, JobFault
+from webhook_app.web.answers import ImageAnswer, JobAnswer, JobFault, WaitAnswer
+from webhook_app.web.app import create_app
+from webhook_app.wiring import Parts
 
 
 def test_a_job_is_submitted_once_for_its_key_and_read(client: Client) -> None:
@@ -23,7 +26,9 @@ def test_a_job_is_submitted_once_for_its_key_and_read(client: Client) -> None:
     assert client.get(job["track_id"])["number"] == job["number"]
 
 
-@pytest.mark.parametrize(("shape", "answer"), [(Job, JobAnswer), (Image, ImageAnswer), (Fault, JobFault)])
+@pytest.mark.parametrize(
+    ("shape", "answer"), [(Job, JobAnswer), (Image, ImageAnswer), (Fault, JobFault), (Waited, WaitAnswer)]
+)
 def test_the_shapes_are_those_of_the_server(shape: type[Any], answer: type[Any]) -> None:
     assert get_type_hints(shape).keys() == answer.model_fields.keys()
 
@@ -56,6 +61,34 @@ def test_a_wait_that_is_over_before_the_job_says_what_is_true(client: Client) ->
     for timeout_s in (0, 0.05, 1.05):
         assert not is_over(client.wait(track_id, timeout_s=timeout_s))
     assert client.get(track_id, wait_s=1)["status"] == "queued"
+
+
+def ids(waited: Waited) -> tuple[list[str], list[str], list[str]]:
+    return [job["track_id"] for job in waited["done"]], waited["pending"], waited["unknown"]
+
+
+def test_many_are_waited_for_any_and_all_of_them(served: Served, client: Client) -> None:
+    done = {"status": "succeeded", "completed_at": NOW, "archive_status": "archived"}
+    first, second, third = (served.api.submit(f"number {n}") for n in range(3))
+    none = new_track_id()
+    with Client(served.url, served.key) as other, ThreadPoolExecutor(2) as pool:
+        everything = pool.submit(client.wait_all, [first, none, second], until="archived")
+        one = pool.submit(other.wait_any, [third, first, second])
+        served.api.change_job(second, **done)
+        assert ids(one.result(30)) == ([second], [third, first], [])
+        served.api.change_job(first, **done)
+        assert ids(everything.result(30)) == ([first, second], [], [none])
+    assert ids(client.wait_all([third, first], timeout_s=0.05)) == ([first], [third], [])
+    assert ids(client.wait_any([third], timeout_s=1.05)) == ([], [third], [])
+    assert ids(client.wait_any([none])) == ([], [], [none])
+
+
+def test_where_too_many_wait_it_looks_until_the_time_is_over(parts: Parts) -> None:
+    crowded = replace(parts, settings=parts.settings.model_copy(update={"max_waiters": 0}))
+    with serve(create_app(crowded), crowded) as served, Client(served.url, served.key) as client:
+        track_id = served.api.submit()
+        assert ids(client.wait_all([track_id], timeout_s=1.2)) == ([], [track_id], [])
+        assert not is_over(client.wait(track_id, timeout_s=1.2))
 
 
 def test_an_unconfirmed_submit_is_decided_upon(served: Served, client: Client) -> None:

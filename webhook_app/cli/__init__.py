@@ -23,7 +23,7 @@ VERBS = {
     "archive": ("webhook_app.cli.archive", "archive"),
     "retention": ("webhook_app.cli.retention", "retention"),
     "submit": ("webhook_app.cli.jobs", "submit"),
-    "wait": ("webhook_app.cli.jobs", "wait"),
+    "wait": ("webhook_app.cli.wait", "wait"),
     "jobs": ("webhook_app.cli.jobs", "jobs"),
     "doctor": ("webhook_app.cli.doctor", "doctor"),
     "version": ("webhook_app.cli.version", "version"),

@@ -1,31 +1,22 @@
-"""`submit`, `wait` and `jobs`: jobs on a server, from anywhere."""
+"""`submit` and `jobs`: jobs on a server, from anywhere."""
 
-from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from webhook_app.cli.exits import Exit, Stop
 from webhook_app.cli.output import emit, output_option, say, table
 from webhook_app.cli.remote import talks_to_a_server
+from webhook_app.cli.wait import timeout_option, wait_for_one
 from webhook_app.domain.job import Decision, Status
 
 if TYPE_CHECKING:
-    from webhook_app.client import Client, Job, Until
+    from webhook_app.client import Client, Job
 
 PAGE = 200
 PROMPT_SHOWN = 40
 HEAD = ("track_id", "status", "archive", "created", "reference", "prompt")
 FACTS = ("track_id", "status", "archive_status", "waiting_for", "reference", "seed", "attempt", "created_at")
-ENDED_BADLY = {"failed": Exit.JOB_FAILED, "timed_out": Exit.TIMED_OUT, "canceled": Exit.CONFLICT}
-Command = Callable[..., None]
-
-
-def timeout_option(command: Command) -> Command:
-    """How long a wait may take."""
-    option = click.option("--timeout", type=click.FloatRange(0), help="Seconds; then exit 8. [default: none]")
-    return option(command)
 
 
 @click.command()
@@ -48,42 +39,9 @@ def submit(
     job = client.submit({"prompt": prompt} | given, **members)
     if waits:
         say(f"submitted {job['track_id']}")
-        _wait(client, job["track_id"], "terminal", timeout, output)
+        wait_for_one(client, job["track_id"], "terminal", timeout, output)
     else:
         emit(output, job, job["track_id"])
-
-
-@click.command()
-@click.argument("track_id")
-@click.option("--until", type=click.Choice(["terminal", "archived"]), default="terminal", show_default=True)
-@timeout_option
-@output_option
-@talks_to_a_server
-def wait(client: "Client", track_id: str, until: "Until", timeout: float | None, output: str) -> None:
-    """Wait for a job's end. Prints the URLs of its pictures.
-
-    Ends with 5 when it was canceled, 6 when it failed, 7 when it timed out, and 8 when the wait is over before it.
-    """
-    _wait(client, track_id, until, timeout, output)
-
-
-def _wait(client: "Client", track_id: str, until: "Until", timeout: float | None, output: str) -> None:
-    from webhook_app.client import is_over
-
-    job = client.wait(track_id, until=until, timeout_s=timeout)
-    emit(output, job, "\n".join(image["url"] for image in job["images"]) if job["status"] == "succeeded" else "")
-    if not is_over(job, until):
-        raise Stop(Exit.WAIT_ELAPSED, f"{track_id} is {job['status']}, its archive {job['archive_status']}")
-    if job["status"] in ENDED_BADLY:
-        raise Stop(ENDED_BADLY[job["status"]], _end_of(job))
-    if until == "archived" and job["archive_status"] not in ("archived", "none"):
-        raise Stop(Exit.FAILED, f"{track_id} succeeded, but its archive is {job['archive_status']}")
-
-
-def _end_of(job: "Job") -> str:
-    error = job["error"]
-    why = "" if error is None else f": {error['message']} ({error['provider_message'] or error['code']})"
-    return f"{job['track_id']} is {job['status']}{why}"
 
 
 @click.group()

@@ -2,6 +2,6 @@
 
 from webhook_app.client.calls import ApiError
 from webhook_app.client.client import Client, is_over
-from webhook_app.client.shapes import Fault, Image, Job, Until
+from webhook_app.client.shapes import Fault, Image, Job, Until, Waited
 
-__all__ = ["ApiError", "Client", "Fault", "Image", "Job", "Until", "is_over"]
+__all__ = ["ApiError", "Client", "Fault", "Image", "Job", "Until", "Waited", "is_over"]

@@ -1,14 +1,15 @@
 """A server's jobs: submitted, looked at, waited for, listed, decided upon, stopped and erased."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+from webhook_app.client.awaiting import wait_for
 from webhook_app.client.calls import Calls, retry_after_s
-from webhook_app.client.shapes import Decision, Erasing, Erasure, Job, Until
+from webhook_app.client.shapes import Decision, Erasing, Erasure, Job, Until, Waited
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "timed_out"})
 LONGEST_WAIT_S = 60.0
@@ -63,6 +64,18 @@ class Client:
             # A server may not let us wait as long as we asked, or not at all when too many do.
             pause_s = max(began_at + again_after_s - now, 0.0)
             time.sleep(pause_s if ends_at is None else min(pause_s, ends_at - now))
+
+    def wait_any(
+        self, track_ids: Sequence[str], *, until: Until = "terminal", timeout_s: float | None = None
+    ) -> Waited:
+        """Up to 1,000 jobs, once one of them at least is over (or none is left to wait for), or after `timeout_s`."""
+        return wait_for(self._calls, track_ids, mode="any", until=until, timeout_s=timeout_s)
+
+    def wait_all(
+        self, track_ids: Sequence[str], *, until: Until = "terminal", timeout_s: float | None = None
+    ) -> Waited:
+        """Up to 1,000 jobs, once all of them are over, or after `timeout_s`: then some are `pending`."""
+        return wait_for(self._calls, track_ids, mode="all", until=until, timeout_s=timeout_s)
 
     def jobs(self, **filters: Any) -> Iterator[Job]:
         """All jobs that these filters leave, page after page, newest first. A list means any of its words; `limit` is

@@ -3,6 +3,7 @@
 from typing import Any, Literal, TypedDict
 
 Until = Literal["terminal", "archived"]
+Mode = Literal["any", "all"]
 Decision = Literal["repeat", "fail"]
 
 
@@ -77,6 +78,14 @@ class Job(TypedDict):
     archived_at: str | None
     deadline_at: str | None
     urls: dict[str, str]
+
+
+class Waited(TypedDict):
+    """What became of jobs that were waited for. `unknown`: there is no such job of this client, or it is erased."""
+
+    done: list[Job]
+    pending: list[str]
+    unknown: list[str]
 
 
 class Erasure(TypedDict):

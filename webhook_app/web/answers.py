@@ -293,6 +293,15 @@ class ClientAnswer(Shown):
     created_at: datetime
 
 
+class WaitAnswer(Shown):
+    """What became of the jobs that were waited for, each in the order asked. `unknown`: there is no such job of this
+    client, or it is erased."""
+
+    done: list[JobAnswer]
+    pending: list[str]
+    unknown: list[str]
+
+
 class ListAnswer(Shown, Generic[Item]):
     """A page of a list; `Link: rel="next"` leads on while `has_more`."""
 

@@ -12,7 +12,17 @@ from webhook_app.store.reads.counters import (
 from webhook_app.store.reads.erasures import erasure, past_retention
 from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
 from webhook_app.store.reads.installation import database_revision, is_upgraded
-from webhook_app.store.reads.jobs import JobFilter, Position, State, count_jobs, job, jobs, next_action_at, states_of
+from webhook_app.store.reads.jobs import (
+    JobFilter,
+    Position,
+    State,
+    count_jobs,
+    job,
+    jobs,
+    jobs_of,
+    next_action_at,
+    states_of,
+)
 from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, key_by_sha256, keys
 from webhook_app.store.reads.pictures import WITHOUT_BLOB, blob, image, images_of
 from webhook_app.store.reads.providers import paused_providers, provider_state, providers
@@ -55,6 +65,7 @@ __all__ = [
     "is_upgraded",
     "job",
     "jobs",
+    "jobs_of",
     "key",
     "key_by_sha256",
     "keys",

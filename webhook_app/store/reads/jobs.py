@@ -25,6 +25,9 @@ STATES = Statement(
 )
 
 
+MANY = Statement(lambda among: select(Job.__table__).where(among(Job.track_id), Job.erased_at.is_(None)))
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """How a job stands: all that whoever waits for it has to look at."""
@@ -63,6 +66,11 @@ def job(connection: Connection, track_id: str, client_id: str | None) -> dict[st
     """The job, erased or not; None when there is none or it belongs to another client (`client_id` None sees all)."""
     row = connection.execute(BY_TRACK_ID, {"track_id": track_id}).one_or_none()
     return None if row is None or client_id not in (None, row.client_id) else dict(row._mapping)
+
+
+def jobs_of(connection: Connection, track_ids: Collection[str]) -> list[dict[str, Any]]:
+    """These jobs, whoever they belong to, erased ones left out; in no order."""
+    return [dict(row._mapping) for row in MANY.execute(connection, list(track_ids))]
 
 
 def jobs(connection: Connection, wanted: JobFilter, *, limit: int) -> list[dict[str, Any]]:

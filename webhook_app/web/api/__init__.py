@@ -15,6 +15,7 @@ from webhook_app.web.api import (
     stats,
     status,
     submit,
+    waits,
 )
 from webhook_app.web.registry import Registry
 from webhook_app.wiring import Parts
@@ -25,6 +26,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
     for page in (
         submit,
         status,
+        waits,
         cancel,
         erasures,
         resolve,
