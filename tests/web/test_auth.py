@@ -1,5 +1,6 @@
 """Who may call what: keys, scopes, and the bootstrap key that is valid only while it is set."""
 
+import time
 from dataclasses import replace
 
 from flask import Flask
@@ -12,6 +13,7 @@ from webhook_app.flows.keys import revoke_key
 from webhook_app.store import reads
 from webhook_app.store.tables import ApiKey, Client
 from webhook_app.web.app import create_app
+from webhook_app.web.auth import KNOWN_FOR_S, Authenticator
 from webhook_app.wiring import Parts
 
 ASKED = {"input": {"prompt": "x"}}
@@ -65,12 +67,26 @@ def test_admin_carries_all_scopes(app: Flask, parts: Parts) -> None:
     assert keeper.get("/v1/keys").status_code == 200
 
 
-def test_a_revoked_key_is_dead_at_once(app: Flask, parts: Parts, api: Api) -> None:
-    assert api.get("/v1/jobs").status_code == 200
+def key_id_of(parts: Parts, client: str) -> str:
     with parts.store.reading() as connection:
-        key_id = connection.scalar(select(ApiKey.key_id))
-    assert revoke_key(parts.store, str(key_id), now=NOW)
-    problem(api.get("/v1/jobs"), 401, "unauthenticated")
+        found = connection.scalar(select(ApiKey.key_id).join(Client).where(Client.name == client))
+    return str(found)
+
+
+def test_a_revoked_key_is_dead_at_once(app: Flask, parts: Parts, admin: Api) -> None:
+    shop = Api(app.test_client(), parts, key_for(parts, "shop", Scope.READ))
+    assert shop.get("/v1/jobs").status_code == 200
+    assert admin.delete(f"/v1/keys/{key_id_of(parts, 'shop')}").status_code == 204
+    problem(shop.get("/v1/jobs"), 401, "unauthenticated")
+
+
+def test_a_key_that_another_process_revoked_is_dead_within_a_second(app: Flask, parts: Parts) -> None:
+    shop = Api(app.test_client(), parts, key_for(parts, "shop", Scope.READ))
+    assert shop.get("/v1/jobs").status_code == 200
+    assert revoke_key(parts.store, key_id_of(parts, "shop"), now=NOW)
+    authenticator: Authenticator = app.extensions["authenticator"]
+    authenticator.monotonic = lambda: time.monotonic() + KNOWN_FOR_S
+    problem(shop.get("/v1/jobs"), 401, "unauthenticated")
 
 
 def test_the_bootstrap_key_is_an_admin_of_its_own_client_and_is_not_stored(parts: Parts, admin: Api) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ from webhook_app.store.engine import Store
 
 QUERY_KEYS = frozenset({"key", "api_key", "apikey", "api-key", "x-api-key", "access_token", "token", "authorization"})
 LONGEST_KEY = 512
+# How long a key's row is taken for what it was: as long may a key be used after another process has revoked it.
+KNOWN_FOR_S = 1.0
+MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,15 @@ def presented_key() -> str | None:
 
 @dataclass(slots=True)
 class Authenticator:
-    """Turns a key into a caller. The bootstrap key is compared, never stored, and counts only while it is set."""
+    """Turns a key into a caller. The bootstrap key is compared, never stored, and counts only while it is set. A stored
+    key is looked up once a second at most; `forget` makes the next request look again."""
 
     store: Store
     bootstrap_key: str | None
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    monotonic: Callable[[], float] = time.monotonic
     _bootstrap_client: str | None = None
+    _known: dict[str, tuple[Caller, float]] = field(default_factory=dict)
 
     def guard(self, scope: Scope) -> None:
         """Put the caller into `g.caller`; raises `Unauthenticated` or `InsufficientScope`."""
@@ -83,6 +90,10 @@ class Authenticator:
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         return self._bootstrap(digest) or self._stored(digest)
 
+    def forget(self) -> None:
+        """A key was revoked in this process."""
+        self._known.clear()
+
     def _bootstrap(self, digest: str) -> Caller | None:
         if self.bootstrap_key is None:
             return None
@@ -95,8 +106,17 @@ class Authenticator:
         return Caller(BOOTSTRAP_KEY_ID, self._bootstrap_client, frozenset({Scope.ADMIN}))
 
     def _stored(self, digest: str) -> Caller:
+        known, until = self._known.get(digest, (None, 0.0))
+        if known is not None and self.monotonic() < until:
+            return known
+        until = self.monotonic() + KNOWN_FOR_S  # From before the look: what it finds may be revoked right after it.
         with self.store.looking() as connection:
             row = reads.key_by_sha256(connection, digest)
         if row is None or row.revoked_at is not None:
+            self._known.pop(digest, None)
             raise Unauthenticated("This API key is not valid.")
-        return Caller(row.key_id, row.client_id, frozenset(Scope(scope) for scope in row.scopes))
+        found = Caller(row.key_id, row.client_id, frozenset(Scope(scope) for scope in row.scopes))
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[digest] = (found, until)
+        return found

@@ -13,6 +13,7 @@ from webhook_app.flows.keys import create_client, create_key, revoke_key
 from webhook_app.store import reads
 from webhook_app.web import paging, reading, representations
 from webhook_app.web.answers import ClientAnswer, ClientList, KeyList, NewKeyAnswer
+from webhook_app.web.auth import Authenticator
 from webhook_app.web.registry import Registry
 from webhook_app.web.respond import json_response
 from webhook_app.web.schemas import Name, Strict
@@ -103,6 +104,8 @@ def _post_key(app: Flask, parts: Parts, registry: Registry) -> None:
 
 
 def _delete_key(app: Flask, parts: Parts, registry: Registry) -> None:
+    authenticator: Authenticator = app.extensions["authenticator"]
+
     @registry.route(
         app,
         "DELETE",
@@ -112,9 +115,10 @@ def _delete_key(app: Flask, parts: Parts, registry: Registry) -> None:
         answers={204: None, 404: None},
     )
     def delete_key(key_id: str) -> ResponseReturnValue:
-        """At once, and for good; again is not an error."""
+        """For good; other processes of this installation follow within a second. Again is not an error."""
         if not revoke_key(parts.store, key_id, now=datetime.now(UTC)):
             raise NotFound("There is no such key.")
+        authenticator.forget()
         return "", 204
 
 
