@@ -53,19 +53,28 @@ def jobs(
     """The jobs as answers show them, in the same order: five queries however many they are."""
     images = reads.images_of(connection, [row["track_id"] for row in rows])
     due = reads.next_action_at(connection, rows)
+    whole = [reads.JobWithImages(row, images[row["track_id"]], due.get(row["track_id"])) for row in rows]
+    return found(connection, whole, addresses, now=now)
+
+
+def found(
+    connection: Connection, jobs: Sequence[reads.JobWithImages], addresses: Addresses, *, now: datetime
+) -> list[dict[str, Any]]:
+    """Jobs that were read with their pictures. Nothing more is asked of those that are not queued."""
+    rows = [each.job for each in jobs]
     places = reads.queue_positions(connection, rows)
     slotless = any(row["waiting_for"] == WaitingFor.PROVIDER_SLOT for row in rows)
     paused = reads.paused_providers(connection, now) if slotless else set()
     return [
         job(
-            row | _now(row, paused),
-            images[row["track_id"]],
+            each.job | _now(each.job, paused),
+            each.images,
             addresses,
-            next_action_at=due.get(row["track_id"]),
-            queue_position=places.get(row["track_id"]),
+            next_action_at=each.next_action_at,
+            queue_position=places.get(each.job["track_id"]),
             now=now,
         )
-        for row in rows
+        for each in jobs
     ]
 
 

@@ -53,7 +53,8 @@ class Store:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.listen_url = make_url(normalised(listen_url)) if listen_url else self.url
         self.engine = _sqlite_engine(self.url, pool_size) if self.is_sqlite else _postgresql_engine(self.url, pool_size)
-        self._looking = self.engine.execution_options(isolation_level="AUTOCOMMIT")  # The same pool.
+        alone = {"unbound": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._looking = self.engine.execution_options(**alone)  # The same pool.
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -79,12 +80,8 @@ class Store:
 
     @contextmanager
     def looking(self) -> Iterator[Connection]:
-        """Single reads that need no common view. On PostgreSQL without a transaction, whose beginning and end cost a
-        round trip each; its isolation would not hold several statements together anyway."""
-        if self.is_sqlite:
-            with self.reading() as connection:
-                yield connection
-            return
+        """Single reads that need no common view: without a transaction, whose beginning and end cost as much as a
+        statement."""
         with _translated(), self._looking.connect() as connection:
             yield connection
 
@@ -182,8 +179,9 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("unbound", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate", False) else "BEGIN")
 
     return engine
 

@@ -24,9 +24,21 @@ def own_job(connection: Connection, track_id: str) -> dict[str, Any]:
     row = reads.job(connection, track_id, caller().sees) if is_track_id(track_id) else None
     if row is None:
         raise NotFound(NO_SUCH_JOB)
+    _refuse_erased(row)
+    return row
+
+
+def _own_job_with_images(connection: Connection, track_id: str) -> reads.JobWithImages:
+    found = reads.job_with_images(connection, track_id, caller().sees) if is_track_id(track_id) else None
+    if found is None:
+        raise NotFound(NO_SUCH_JOB)
+    _refuse_erased(found.job)
+    return found
+
+
+def _refuse_erased(row: dict[str, Any]) -> None:
     if row["erased_at"] is not None:
         raise Erased("This job has been erased.")
-    return row
 
 
 def shown_jobs(parts: Parts, connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -52,9 +64,9 @@ def new_job_response(
 def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The caller's job as it is now, with its ETag."""
     with parts.store.looking() as connection:
-        row = own_job(connection, track_id)
-        shown = shown_jobs(parts, connection, [row])[0]
-    return _response(parts, shown, row, status, headers)
+        found = _own_job_with_images(connection, track_id)
+        shown = show.found(connection, [found], addresses(parts), now=datetime.now(UTC))[0]
+    return _response(parts, shown, found.job, status, headers)
 
 
 def _response(

@@ -14,10 +14,12 @@ from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of
 from webhook_app.store.reads.installation import database_revision, is_upgraded
 from webhook_app.store.reads.jobs import (
     JobFilter,
+    JobWithImages,
     Position,
     State,
     count_jobs,
     job,
+    job_with_images,
     jobs,
     jobs_of,
     next_action_at,
@@ -42,6 +44,7 @@ __all__ = [
     "WITHOUT_BLOB",
     "CallbackFilter",
     "JobFilter",
+    "JobWithImages",
     "KeyRow",
     "Position",
     "State",
@@ -64,6 +67,7 @@ __all__ = [
     "images_of",
     "is_upgraded",
     "job",
+    "job_with_images",
     "jobs",
     "jobs_of",
     "key",

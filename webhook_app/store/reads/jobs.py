@@ -10,12 +10,36 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, exists,
 
 from webhook_app.domain.job import ArchiveStatus, Status
 from webhook_app.store.bulk import Statement
-from webhook_app.store.tables import Attempt, Image, Job
+from webhook_app.store.reads.pictures import WITH_BLOB
+from webhook_app.store.tables import Attempt, Blob, Image, Job
 from webhook_app.store.types import Instant
 
 RUNNING = (Status.SUBMITTING, Status.PROCESSING)
 BY_TRACK_ID = select(Job.__table__).where(Job.track_id == bindparam("track_id"))
 Position = tuple[datetime, int]  # Where a page ends: `created_at` and `number` of its last job.
+
+
+# One row for each picture, and one for a job without any: columns of the job, of the picture, and the next poll.
+WITH_IMAGES = (
+    select(Job.__table__, *WITH_BLOB.selected_columns, Attempt.poll_at)
+    .select_from(Job)
+    .outerjoin(Image, Image.track_id == Job.track_id)
+    .outerjoin(Blob, Blob.sha256 == Image.sha256)
+    .outerjoin(Attempt, (Attempt.track_id == Job.track_id) & (Attempt.n == Job.attempt))
+    .where(Job.track_id == bindparam("track_id"))
+    .order_by(Image.index)
+)
+OF_JOB = [str(column.key) for column in Job.__table__.c]
+OF_IMAGE = [str(column.key) for column in WITH_BLOB.selected_columns]
+
+
+@dataclass(frozen=True, slots=True)
+class JobWithImages:
+    """A job's row, its pictures' in order of their index with their blobs' facts, and when the next thing is due."""
+
+    job: dict[str, Any]
+    images: list[dict[str, Any]]
+    next_action_at: datetime | None
 
 
 STATES = Statement(
@@ -71,6 +95,17 @@ def job(connection: Connection, track_id: str, client_id: str | None) -> dict[st
 def jobs_of(connection: Connection, track_ids: Collection[str]) -> list[dict[str, Any]]:
     """These jobs, whoever they belong to, erased ones left out; in no order."""
     return [dict(row._mapping) for row in MANY.execute(connection, list(track_ids))]
+
+
+def job_with_images(connection: Connection, track_id: str, client_id: str | None) -> JobWithImages | None:
+    """As `job`, with all that an answer shows of it, in one statement: it is what everyone asks most."""
+    rows = connection.execute(WITH_IMAGES, {"track_id": track_id}).all()
+    if not rows or client_id not in (None, rows[0].client_id):
+        return None
+    found = dict(zip(OF_JOB, rows[0][: len(OF_JOB)], strict=True))
+    own = [dict(zip(OF_IMAGE, row[len(OF_JOB) : -1], strict=True)) for row in rows]
+    images = [image for image in own if image["image_id"] is not None]
+    return JobWithImages(found, images, _next_action_at(found, images, poll_at=rows[0].poll_at))
 
 
 def jobs(connection: Connection, wanted: JobFilter, *, limit: int) -> list[dict[str, Any]]:
@@ -140,6 +175,15 @@ def _metadata_is(connection: Connection, key: str, value: str) -> ColumnElement[
     # `->` gives the member as JSON, which keeps true and 1 apart: the asked text is it, or is the text in it.
     member = Job.job_metadata.op("->", return_type=Text())(literal(f'$."{key}"', Text()))
     return or_(member == orjson.dumps(value).decode(), and_(member == value, func.substr(member, 1, 1) != '"'))
+
+
+def _next_action_at(job: dict[str, Any], images: Collection[dict[str, Any]], *, poll_at: datetime | None) -> Any:
+    """As `next_action_at`, of rows in hand."""
+    if job["archive_status"] == ArchiveStatus.PENDING:
+        return min((image["fetch_at"] for image in images if image["fetch_at"] is not None), default=None)
+    if job["status"] in RUNNING:
+        return poll_at
+    return job["due_at"] if job["status"] == Status.QUEUED else None
 
 
 def next_action_at(connection: Connection, rows: Collection[dict[str, Any]]) -> dict[str, datetime]:
