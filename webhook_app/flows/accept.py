@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from webhook_app.domain.errors import Erased, IdempotencyMismatch, Internal, RateLimited
+from webhook_app.domain.errors import Erased, RateLimited
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.job import ArchiveStatus, Status, WaitingFor
@@ -18,6 +18,7 @@ from webhook_app.flows.room import QueueRoom
 from webhook_app.store import changes, idempotency, images, jobs, reads, slots
 from webhook_app.store.engine import Store
 
+QUEUE_FULL = "Too many of your jobs are waiting to be sent."
 JOB_ERASED = "The job that this Idempotency-Key made has been erased."
 LARGEST_SEED = 2**32 - 1
 # How far back the pace of a client's queue is looked at, and what is told where nothing has left it.
@@ -87,14 +88,14 @@ def accept(
             if idempotency.is_erased(connection, client_id, idempotency_key.key):
                 raise Erased(JOB_ERASED)
         if not room.take(connection, client_id):
-            wait_s = _room_after(connection, request.provider, client_id, now)
-            raise RateLimited("Too many of your jobs are waiting to be sent.", retry_after_s=wait_s)
+            wait_s = room_after(connection, request.provider, client_id, now)
+            raise RateLimited(QUEUE_FULL, retry_after_s=wait_s)
         job, pictures = _write(connection, request, track_id, client_id, key_id, now)
     return replace(accepted, job=job, images=pictures)
 
 
-def _room_after(connection: Connection, provider: str, client_id: str, now: datetime) -> int:
-    """In how many seconds the next of a client's jobs should leave the queue: by the pace of late, after the provider's
+def room_after(connection: Connection, provider: str, client_id: str, now: datetime, *, places: int = 1) -> int:
+    """In how many seconds so many of a client's jobs should leave the queue: by the pace of late, after the provider's
     pause."""
     state = slots.state(connection, provider)
     paused = state is not None and state.paused_at is not None
@@ -105,7 +106,7 @@ def _room_after(connection: Connection, provider: str, client_id: str, now: date
     begins_at = reads.window_begins_at(now - PACE_SEEN_FOR, now=now)
     left = reads.totals(connection, begins_at=begins_at, client_id=client_id, name=sent).sums[sent]
     each_s = PACE_SEEN_FOR.total_seconds() / left if left else NO_PACE_S
-    return min(math.ceil(pause.total_seconds() + each_s), LONGEST_RETRY_S)
+    return min(math.ceil(pause.total_seconds() + places * each_s), LONGEST_RETRY_S)
 
 
 def remember_status(store: Store, *, client_id: str, key: str, status_code: int) -> None:
@@ -128,11 +129,7 @@ def _claim(connection: Connection, key: Idempotency, accepted: Accepted, client_
 
 
 def _replay(connection: Connection, key: Idempotency, client_id: str) -> Accepted:
-    row = idempotency.get(connection, client_id, key.key)
-    if row is None:
-        raise Internal("The idempotency key could not be read.")
-    if row.request_sha256 != key.request_sha256:
-        raise IdempotencyMismatch("This Idempotency-Key was used with another body before.")
+    row = idempotency.used(connection, client_id, key.key, key.request_sha256)
     job = jobs.get(connection, row.track_id)
     if job is None or job.erased_at is not None:
         raise Erased(JOB_ERASED)
@@ -142,10 +139,17 @@ def _replay(connection: Connection, key: Idempotency, client_id: str) -> Accepte
 def _write(
     connection: Connection, request: JobRequest, track_id: str, client_id: str, key_id: str, now: datetime
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    values = new_job(request, track_id, client_id=client_id, key_id=key_id, now=now)
+    job, pictures = jobs.add(connection, values), images.new(track_id, values["samples"])
+    changes.add(connection, new_images=pictures, told=queued(job, now))
+    return job, pictures
+
+
+def new_job(request: JobRequest, track_id: str, *, client_id: str, key_id: str, now: datetime) -> dict[str, Any]:
+    """The row of a job that is asked for, without its number."""
     seed = request.input.get("seed")
     seed = _random.randint(0, LARGEST_SEED) if seed is None else seed
-    samples = request.input.get("samples", 1)
-    values = {
+    return {
         "track_id": track_id,
         "client_id": client_id,
         "created_by": key_id,
@@ -153,7 +157,7 @@ def _write(
         "model": request.model,
         "input": request.input | {"seed": seed},
         "seed": seed,
-        "samples": samples,
+        "samples": request.input.get("samples", 1),
         "reference": request.reference,
         "webhook": request.webhook,
         "webhook_events": request.webhook_events,
@@ -171,8 +175,10 @@ def _write(
         "due_at": now,
         "overdue_at": now + timedelta(seconds=request.timeout_s),
     }
-    job, pictures = jobs.add(connection, values), images.new(track_id, samples)
-    data = {"number": job["number"], "samples": samples}
-    queued = Event(EventType.JOB_QUEUED, f"key:{key_id}", now, track_id, client_id, data=data)
-    changes.add(connection, new_images=pictures, told=queued)
-    return job, pictures
+
+
+def queued(job: dict[str, Any], now: datetime) -> Event:
+    """The event that tells of a new job's row."""
+    data = {"number": job["number"], "samples": job["samples"]}
+    by = f"key:{job['created_by']}"
+    return Event(EventType.JOB_QUEUED, by, now, job["track_id"], job["client_id"], job["batch_id"], data)

@@ -37,7 +37,7 @@ def apply(
     What `announce` makes of a report stands in the log before what follows from it."""
     ledger = Ledger(connection, reports)
     verdicts = decide_all(ledger, reports, policy=policy, now=now, announce=announce)
-    ledger.write(connection)
+    ledger.write(connection, now=now)
     pausing.learn_from(connection, [(ledger.jobs.get(report.track_id), report) for report in reports], now=now)
     return verdicts
 

@@ -23,4 +23,4 @@ def cancel(store: Store, track_id: str, *, by: str, now: datetime) -> None:
             return
         if row.status in TERMINAL:
             raise JobAlreadyEnded(f"The job has ended: {row.status}.")
-        ending.cancel(connection, dict(row._mapping), by=by, now=now)
+        ending.cancel(connection, [dict(row._mapping)], by=by, now=now)

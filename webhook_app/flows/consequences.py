@@ -19,6 +19,7 @@ from webhook_app.domain.job import (
     archive_status_of,
 )
 from webhook_app.domain.outcome import Finished, NotSent, Outcome, Running, Witness
+from webhook_app.flows import tally
 from webhook_app.flows.ledger import Ledger, Report
 from webhook_app.flows.policy import Policy
 
@@ -136,6 +137,7 @@ def _won(ledger: Ledger, job: dict[str, Any], attempt: dict[str, Any]) -> bool:
 
 
 def _end(ledger: Ledger, job: dict[str, Any], status: Status, now: datetime) -> None:
+    ledger.ends += tally.end_of(job, status)
     if job["completed_at"] is not None:
         job["previous_status"] = job["status"]
     job |= IDLE | {"status": status.value, "completed_at": now, "waiting_for": None, "due_at": None, "overdue_at": None}

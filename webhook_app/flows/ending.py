@@ -1,5 +1,6 @@
 """Ends of jobs that are acts of ours: the provider said nothing. Nothing here commits; the act that calls does."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import Connection
 from webhook_app.domain.errors import JobError
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.job import Status
+from webhook_app.flows import tally
 from webhook_app.store import events, jobs, slots
 
 IDLE = {
@@ -30,13 +32,18 @@ def end(
     slots.release(connection, [job["track_id"]])
     told = Event(EVENT_OF[status], by, now, job["track_id"], job["client_id"], job["batch_id"])
     told.data.update(attempt=job["attempt"], code=error.code.value)
-    events.append(connection, [told])
+    completed = tally.completed(connection, tally.end_of(job, status), by=by, now=now)
+    events.append(connection, [told, *completed])
 
 
-def cancel(connection: Connection, job: dict[str, Any], *, by: str, now: datetime) -> None:
-    """Stop waiting for a locked, unfinished job. The provider cannot be stopped: it keeps its slot until it says that
+def cancel(connection: Connection, unfinished: Sequence[dict[str, Any]], *, by: str, now: datetime) -> None:
+    """Stop waiting for locked, unfinished jobs. The provider cannot be stopped: each keeps its slot until it says that
     it is done, or the slot's time is over."""
-    jobs.save(connection, [job | IDLE | {"status": Status.CANCELED.value, "completed_at": now}])
-    told = Event(EventType.JOB_CANCELED, by, now, job["track_id"], job["client_id"], job["batch_id"])
-    told.data.update(attempt=job["attempt"], was=job["status"])
-    events.append(connection, [told])
+    jobs.save(connection, [job | IDLE | {"status": Status.CANCELED.value, "completed_at": now} for job in unfinished])
+    told = []
+    for job in unfinished:
+        event = Event(EventType.JOB_CANCELED, by, now, job["track_id"], job["client_id"], job["batch_id"])
+        event.data.update(attempt=job["attempt"], was=job["status"])
+        told.append(event)
+    ends = [end for job in unfinished for end in tally.end_of(job, Status.CANCELED)]
+    events.append(connection, [*told, *tally.completed(connection, ends, by=by, now=now)])

@@ -93,9 +93,8 @@ def _mark(
     """Make locked jobs gone for everyone; the ids of their erasures, in the same order."""
     if not rows:
         return []
-    for row in rows:
-        if row.status not in TERMINAL:
-            ending.cancel(connection, dict(row._mapping), by=by, now=now)
+    unfinished = [dict(row._mapping) for row in rows if row.status not in TERMINAL]
+    ending.cancel(connection, unfinished, by=by, now=now)
     jobs.mark_erased(connection, [row.track_id for row in rows], now=now)
     ids = [new_id("ers") for _ in rows]
     common = {"parent_id": parent_id, "requested_at": now, "requested_by": by}

@@ -20,7 +20,7 @@ from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.flows import erase, spool
 from webhook_app.provider.port import Provider
 from webhook_app.storage.port import Spool, Storage
-from webhook_app.store import attempts, blobs, callbacks, erasures, idempotency, images, jobs
+from webhook_app.store import attempts, batches, blobs, callbacks, erasures, idempotency, images, jobs
 from webhook_app.store.engine import Store
 
 # Longer than a whole batch takes, the provider's silence included.
@@ -96,7 +96,8 @@ def _take_out_of_rows(store: Store, erasure: Row[Any], now: datetime) -> None:
         callbacks.erase_of(connection, track_id, now=now)
         job = jobs.lock(connection, [track_id])[track_id]
         attempts.erase(connection, track_id)
-        idempotency.erase(connection, track_id)
+        gone_with_it = job.batch_id if batches.is_erased(connection, job.batch_id) else None
+        idempotency.erase(connection, track_id=track_id, batch_id=gone_with_it)
         gone = blobs.let_go(connection, images.erase(connection, track_id))
         jobs.erase(connection, job)
         erasures.save(connection, erasure.erasure_id, digests=sorted({*erasure.digests, *gone}))

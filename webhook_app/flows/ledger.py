@@ -9,7 +9,9 @@ from sqlalchemy import Connection
 from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.events import Event
 from webhook_app.domain.outcome import Finished, NotSent, Outcome, Witness
+from webhook_app.flows import tally
 from webhook_app.store import attempts, changes, images, jobs
+from webhook_app.store.batches import End
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Ledger:
         self.changed_images: set[tuple[str, int]] = set()
         self.events: list[Event] = []
         self.released: set[str] = set()
+        self.ends: list[End] = []
 
     def look_at(self, track_id: str, n: int, now: datetime) -> None:
         """Ask the provider about this attempt now, if it can be asked: its own word confirms what a callback said."""
@@ -50,8 +53,9 @@ class Ledger:
             attempt["poll_at"] = now
             self.changed_attempts.add((track_id, n))
 
-    def write(self, connection: Connection) -> None:
+    def write(self, connection: Connection, *, now: datetime) -> None:
         """Everything that changed, one statement for each table."""
+        self.events += tally.completed(connection, self.ends, by="provider", now=now)
         written = changes.write(
             connection,
             changed_jobs=[self.jobs[track_id] for track_id in sorted(self.changed_jobs)],

@@ -117,7 +117,7 @@ def _replay(
     changed = not settled or bool(ledger.changed_jobs or ledger.changed_attempts or ledger.changed_images)
     if changed:
         ledger.events.insert(0, _event(row, verdict, before.client_id if before else None, by, now))
-        ledger.write(connection)
+        ledger.write(connection, now=now)
         callbacks.settle_again(connection, row.callback_id, verdict=verdict.value, problem=judged.problem, now=now)
     gained = [image for image in _images(ledger, row) if image["sources"] != sources[image["image_id"]]]
     return Replay(

@@ -21,16 +21,16 @@ class QueueRoom:
         self._lock = threading.Lock()
         self._left: dict[str, tuple[int, float]] = {}
 
-    def take(self, connection: Connection, client_id: str) -> bool:
-        """Take a place in the client's queue; False when there is none."""
+    def take(self, connection: Connection, client_id: str, *, places: int = 1) -> bool:
+        """Take so many places in the client's queue; False, and none is taken, when there are not enough."""
         with self._lock:
             left, until = self._left.get(client_id, (0, 0.0))
-            if left > 0 and self._clock() < until:
-                self._left[client_id] = (left - 1, until)
+            if left >= places and self._clock() < until:
+                self._left[client_id] = (left - places, until)
                 return True
         room = self._most - jobs.queue_length(connection, client_id, most=self._most)
         with self._lock:
             if len(self._left) >= MOST_CLIENTS:
                 self._left.clear()
             self._left[client_id] = (room // 10, self._clock() + COUNTED_FOR_S)
-        return room > 0
+        return room >= places

@@ -20,6 +20,12 @@ def add(connection: Connection, *, new_images: Rows, told: Event) -> None:
     events.notify(connection, [told.track_id] if told.track_id else [])
 
 
+def add_all(connection: Connection, *, new_images: Rows, told: Sequence[Event]) -> None:
+    """The pictures of new jobs, and the events that tell of them."""
+    ADD.execute(connection, new_images, [events.row_of(event) for event in told])
+    events.notify(connection, [event.track_id for event in told if event.track_id])
+
+
 def write(
     connection: Connection,
     *,
@@ -34,5 +40,5 @@ def write(
     freed = [{"track_id": track_id} for track_id in released]
     told_rows = [events.row_of(event) for event in told]
     moved, *_ = WRITE.execute(connection, changed_jobs, changed_attempts, changed_images, freed, told_rows)
-    events.notify(connection, {event.track_id for event in told if event.track_id})
+    events.notify(connection, events.subjects(told))
     return moved == len(changed_jobs)

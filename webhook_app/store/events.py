@@ -22,17 +22,24 @@ def append(connection: Connection, events: Sequence[Event]) -> None:
     if not events:
         return
     ADD.execute(connection, [row_of(event) for event in events])
-    notify(connection, {event.track_id for event in events if event.track_id})
+    notify(connection, subjects(events))
 
 
-def notify(connection: Connection, track_ids: Iterable[str]) -> None:
-    """A hint that these jobs changed, delivered by the commit. SQLite has none: there the log's tail is watched."""
+def subjects(events: Iterable[Event]) -> set[str]:
+    """What these events are about, as whoever waits for it knows it: jobs, and whole batches."""
+    return {about for event in events if (about := event.track_id or event.batch_id)}
+
+
+def notify(connection: Connection, ids: Iterable[str]) -> None:
+    """A hint that these jobs or batches changed, delivered by the commit. SQLite has none: there the log's tail is
+    watched."""
     if connection.dialect.name != "postgresql":
         return
-    ids = sorted(track_ids)
-    for start in range(0, len(ids), IDS_IN_A_NOTIFICATION):
-        payload = ",".join(ids[start : start + IDS_IN_A_NOTIFICATION])
-        connection.execute(NOTIFY, {"payload": payload})
+    told = sorted(ids)
+    starts = range(0, len(told), IDS_IN_A_NOTIFICATION)
+    payloads = [{"payload": ",".join(told[start : start + IDS_IN_A_NOTIFICATION])} for start in starts]
+    if payloads:
+        connection.execute(NOTIFY, payloads if len(payloads) > 1 else payloads[0])
 
 
 def row_of(event: Event) -> dict[str, Any]:

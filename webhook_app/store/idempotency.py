@@ -4,11 +4,11 @@ that it is known when it comes again."""
 import hashlib
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
-from webhook_app.domain.errors import IdempotencyInProgress
+from webhook_app.domain.errors import IdempotencyInProgress, IdempotencyMismatch, Internal
 from webhook_app.store.bulk import table_of
 from webhook_app.store.tables import IdempotencyKey
 
@@ -38,15 +38,29 @@ def get(connection: Connection, client_id: str, key: str) -> Row[Any] | None:
     return connection.execute(select(IdempotencyKey.__table__).where(*mine)).one_or_none()
 
 
+def used(connection: Connection, client_id: str, key: str, request_sha256: str) -> Row[Any]:
+    """What a key that cannot be claimed made. Raises `IdempotencyMismatch` where that was asked for otherwise."""
+    row = get(connection, client_id, key)
+    if row is None:
+        raise Internal("The idempotency key could not be read.")
+    if row.request_sha256 != request_sha256:
+        raise IdempotencyMismatch("This Idempotency-Key was used with another body before.")
+    return row
+
+
 def set_status_code(connection: Connection, client_id: str, key: str, status_code: int) -> None:
     """The first answer's status, where it became known only after a wait."""
     mine = (IdempotencyKey.client_id == client_id, IdempotencyKey.key == key)
     connection.execute(update(IdempotencyKey).where(*mine).values(status_code=status_code))
 
 
-def erase(connection: Connection, track_id: str) -> None:
-    """Take everything out of the keys that made this job; `is_erased` knows them still."""
-    rows = connection.execute(select(IdempotencyKey.__table__).where(IdempotencyKey.track_id == track_id)).all()
+def erase(connection: Connection, *, track_id: str, batch_id: str | None) -> None:
+    """Take everything out of the keys that made this job, or a batch of which nothing is left; `is_erased` knows them
+    still."""
+    made = [IdempotencyKey.track_id == track_id]
+    if batch_id is not None:
+        made.append(IdempotencyKey.batch_id == batch_id)
+    rows = connection.execute(select(IdempotencyKey.__table__).where(or_(*made))).all()
     for row in rows:
         if row.request_sha256:
             mine = (IdempotencyKey.client_id == row.client_id, IdempotencyKey.key == row.key)

@@ -35,8 +35,8 @@ Hear = Callable[[set[str] | None], None]
 
 
 class Wakeups:
-    """Calls every subscriber with the track_ids that changed, or None for "something: read again". Start it after the
-    fork."""
+    """Calls every subscriber with the ids of what changed (jobs, and batches that completed), or None for "something:
+    read again". Start it after the fork."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -94,10 +94,11 @@ class Wakeups:
             if after is None:
                 after = int(connection.scalar(select(func.coalesce(func.max(EventRow.position), 0))) or 0)
                 self._tell(None)  # What happened before we listened is found by reading.
-            newer = select(EventRow.position, EventRow.track_id).where(EventRow.position > after)
+            newer = select(EventRow.position, EventRow.track_id, EventRow.batch_id)
+            newer = newer.where(EventRow.position > after)
             rows = connection.execute(newer.order_by(EventRow.position).limit(1000)).all()
         if rows:
-            self._tell({row.track_id for row in rows if row.track_id})
+            self._tell({about for row in rows if (about := row.track_id or row.batch_id)})
             after = rows[-1].position
         return after
 

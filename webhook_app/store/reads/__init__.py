@@ -1,5 +1,6 @@
 """Every question that the doors ask the database. Nothing here writes; rows come back as plain dicts of columns."""
 
+from webhook_app.store.reads.batches import BatchRow, batch, batch_is_over, batches, track_ids_of_batch
 from webhook_app.store.reads.callbacks import CallbackFilter, callback, callbacks
 from webhook_app.store.reads.counters import (
     Totals,
@@ -42,6 +43,7 @@ from webhook_app.store.reads.standing import (
 
 __all__ = [
     "WITHOUT_BLOB",
+    "BatchRow",
     "CallbackFilter",
     "JobFilter",
     "JobWithImages",
@@ -51,6 +53,9 @@ __all__ = [
     "Totals",
     "Waiting",
     "attempts_of",
+    "batch",
+    "batch_is_over",
+    "batches",
     "blob",
     "callback",
     "callbacks",
@@ -86,6 +91,7 @@ __all__ = [
     "tail",
     "totals",
     "totals_ever",
+    "track_ids_of_batch",
     "unapplied",
     "unconfirmed",
     "unfinished",

@@ -2,6 +2,7 @@
 
 from webhook_app.store.tables.accounts import ApiKey, Client, IdempotencyKey
 from webhook_app.store.tables.base import Base, TrackId
+from webhook_app.store.tables.batches import Batch
 from webhook_app.store.tables.jobs import Attempt, Callback, Job
 from webhook_app.store.tables.log import CounterRow, EventRow, LogHead, LogRow, SigningKey
 from webhook_app.store.tables.pictures import Blob, Erasure, Image
@@ -11,6 +12,7 @@ __all__ = [
     "ApiKey",
     "Attempt",
     "Base",
+    "Batch",
     "Blob",
     "Callback",
     "Client",

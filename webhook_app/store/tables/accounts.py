@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webhook_app.store.tables.base import Base, TrackId
+from webhook_app.store.tables.base import Base, TrackId, partial
 
 
 class Client(Base):
@@ -33,6 +33,7 @@ class IdempotencyKey(Base):
     """An `Idempotency-Key` of a client, written in the same transaction as what it made, and kept as long as that."""
 
     __tablename__ = "idempotency"
+    __table_args__ = (partial("ix_idempotency_batch_id", "batch_id", where="batch_id IS NOT NULL"),)
 
     client_id: Mapped[str] = mapped_column(ForeignKey("clients.client_id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

@@ -33,6 +33,11 @@ class Job(Base):
         partial("ix_jobs_unconfirmed", "unconfirmed_since", where="unconfirmed_since IS NOT NULL"),
         partial("ix_jobs_overdue", "overdue_at", where="overdue_at IS NOT NULL"),
         partial("ix_jobs_batch", "batch_id", "number", where="batch_id IS NOT NULL"),
+        partial(
+            "ix_jobs_batch_open",
+            "batch_id",
+            where="batch_id IS NOT NULL AND (completed_at IS NULL OR archive_status = 'pending')",
+        ),
         partial("ix_jobs_retention", "completed_at", where="completed_at IS NOT NULL AND erased_at IS NULL"),
         {"sqlite_autoincrement": True},
     )
