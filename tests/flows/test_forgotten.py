@@ -19,6 +19,8 @@ from sqlalchemy import inspect, text
 
 from tests.flows.erasing import Eraser
 from tests.flows.keeper import png
+from tests.flows.test_batches import asked
+from tests.flows.test_batches import submit as submit_batch
 from webhook_app.domain.outcome import Failed, Finished, Picture, Running
 from webhook_app.flows import spool
 from webhook_app.flows.accept import Idempotency
@@ -172,3 +174,17 @@ def test_what_comes_later_leaves_no_word_either(eraser: Eraser, tmp_path: Path) 
     assert [row.verdict for row in world.callbacks()].count(
         "erased"
     ) == 1 + 3  # The orphan too: nobody adopts it any more.
+
+
+def test_nothing_of_a_batch_is_left_when_its_last_job_is_erased(eraser: Eraser, tmp_path: Path) -> None:
+    world, plant, other = eraser.world, Garden(), Garden()
+    requests = [asked(each("prompt"), reference=each("reference")) for each in (plant, other)]
+    batch = submit_batch(world, requests, key=Idempotency(other("idempotency"), "ab" * 32))
+    eraser.ask(batch.track_ids[0])
+    eraser.finish()
+    assert plant.found(world.store, tmp_path) == set()
+    left = other.found(world.store, tmp_path)
+    assert {word for word in other.words if not any(found.startswith(word) for found in left)} == set()
+    eraser.ask(batch.track_ids[1])
+    eraser.finish()
+    assert other.found(world.store, tmp_path) == set()

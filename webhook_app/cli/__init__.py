@@ -25,6 +25,7 @@ VERBS = {
     "submit": ("webhook_app.cli.jobs", "submit"),
     "wait": ("webhook_app.cli.wait", "wait"),
     "jobs": ("webhook_app.cli.jobs", "jobs"),
+    "batches": ("webhook_app.cli.batches", "batches"),
     "doctor": ("webhook_app.cli.doctor", "doctor"),
     "version": ("webhook_app.cli.version", "version"),
 }

@@ -1,7 +1,19 @@
 """The typed Python client: a server of ours, spoken to over HTTP. It needs requests and the standard library alone."""
 
 from webhook_app.client.calls import ApiError
-from webhook_app.client.client import Client, is_over
-from webhook_app.client.shapes import Fault, Image, Job, Until, Waited
+from webhook_app.client.client import Client, is_complete, is_over
+from webhook_app.client.shapes import Batch, Fault, Image, Job, NewBatch, Until, Waited
 
-__all__ = ["ApiError", "Client", "Fault", "Image", "Job", "Until", "Waited", "is_over"]
+__all__ = [
+    "ApiError",
+    "Batch",
+    "Client",
+    "Fault",
+    "Image",
+    "Job",
+    "NewBatch",
+    "Until",
+    "Waited",
+    "is_complete",
+    "is_over",
+]

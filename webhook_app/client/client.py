@@ -1,24 +1,31 @@
 """A server's jobs: submitted, looked at, waited for, listed, decided upon, stopped and erased."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from webhook_app.client.awaiting import wait_for
 from webhook_app.client.calls import Calls, retry_after_s
-from webhook_app.client.shapes import Decision, Erasing, Erasure, Job, Until, Waited
+from webhook_app.client.shapes import Batch, Decision, Erasing, Erasure, Job, NewBatch, Until, Waited
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "timed_out"})
 LONGEST_WAIT_S = 60.0
 LOOK_AGAIN_AFTER_S = 1.0
+Found = TypeVar("Found")
 
 
 def is_over(job: Job, until: Until = "terminal") -> bool:
     """Whether the job has ended; `archived`: and nothing of it is left to be copied either."""
     return job["status"] in TERMINAL and (until == "terminal" or job["archive_status"] != "pending")
+
+
+def is_complete(batch: Batch, until: Until = "terminal") -> bool:
+    """Whether all jobs of the batch have ended; `archived`: and nothing of them is left to be copied either."""
+    return batch["completed_at"] is not None and (until == "terminal" or batch["archiving"] == 0)
 
 
 class Client:
@@ -53,17 +60,7 @@ class Client:
 
     def wait(self, track_id: str, *, until: Until = "terminal", timeout_s: float | None = None) -> Job:
         """The job once it is over, however long that takes; or as it is after `timeout_s`: ask `is_over`."""
-        ends_at = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            began_at = time.monotonic()
-            left_s = LONGEST_WAIT_S if ends_at is None else max(ends_at - began_at, 0.0)
-            job, again_after_s = self._get(track_id, min(left_s, LONGEST_WAIT_S), until)
-            now = time.monotonic()
-            if is_over(job, until) or (ends_at is not None and now >= ends_at):
-                return job
-            # A server may not let us wait as long as we asked, or not at all when too many do.
-            pause_s = max(began_at + again_after_s - now, 0.0)
-            time.sleep(pause_s if ends_at is None else min(pause_s, ends_at - now))
+        return _waited(lambda wait_s: self._get(track_id, wait_s, until), lambda job: is_over(job, until), timeout_s)
 
     def wait_any(
         self, track_ids: Sequence[str], *, until: Until = "terminal", timeout_s: float | None = None
@@ -80,13 +77,34 @@ class Client:
     def jobs(self, **filters: Any) -> Iterator[Job]:
         """All jobs that these filters leave, page after page, newest first. A list means any of its words; `limit` is
         the size of a page, `metadata` a mapping."""
-        asked = dict(_parameters(filters))
-        while True:
-            page, _ = self._calls.json("GET", "/v1/jobs", params=asked)
-            yield from page["data"]
-            if not page["has_more"]:
-                return
-            asked["cursor"] = page["next_cursor"]
+        return self._pages("/v1/jobs", dict(_parameters(filters)))
+
+    def submit_batch(self, jobs: Iterable[Mapping[str, Any]], *, idempotency_key: str | None = None) -> NewBatch:
+        """Up to 1,000 new jobs, all or none: each a mapping with `input` and whatever else a job may say. With an
+        `idempotency_key` the call may be repeated."""
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        batch: NewBatch
+        batch, _ = self._calls.json("POST", "/v1/batches", body={"jobs": [dict(job) for job in jobs]}, headers=headers)
+        return batch
+
+    def batch(self, batch_id: str, *, wait_s: float = 0, until: Until = "terminal") -> Batch:
+        """How far a batch is now, or as soon as it is complete, or when the wait ends."""
+        return self._get_batch(batch_id, wait_s, until)[0]
+
+    def batches(self, *, limit: int = 50) -> Iterator[Batch]:
+        """All batches, page after page of `limit`, newest first."""
+        return self._pages("/v1/batches", {"limit": limit})
+
+    def wait_for_batch(self, batch_id: str, *, until: Until = "terminal", timeout_s: float | None = None) -> Batch:
+        """The batch once it is complete, however long that takes; or as it is after `timeout_s`: ask `is_complete`."""
+        look = partial(self._get_batch, batch_id, until=until)
+        return _waited(look, lambda batch: is_complete(batch, until), timeout_s)
+
+    def cancel_batch(self, batch_id: str) -> Batch:
+        """Stop waiting for all jobs of a batch that have not ended; may be repeated."""
+        batch: Batch
+        batch, _ = self._calls.json("POST", f"{_batch_path(batch_id)}/cancel")
+        return batch
 
     def resolve(self, track_id: str, decision: Decision) -> Job:
         """Decide about a job whose submit nobody confirmed: send it again, or let it fail. For admins."""
@@ -121,10 +139,45 @@ class Client:
         return erasure
 
     def _get(self, track_id: str, wait_s: float, until: Until) -> tuple[Job, float]:
-        """The job, and after how many seconds to ask again."""
+        return self._look(_path(track_id), wait_s, until)
+
+    def _get_batch(self, batch_id: str, wait_s: float, until: Until) -> tuple[Batch, float]:
+        return self._look(_batch_path(batch_id), wait_s, until)
+
+    def _look(self, path: str, wait_s: float, until: Until) -> tuple[Any, float]:
+        """What is there, and after how many seconds to ask again."""
         params: dict[str, Any] = {"wait": int(wait_s), "until": until} if wait_s >= 1 else {}
-        job, answer = self._calls.json("GET", _path(track_id), params=params, wait_s=wait_s)
-        return job, max(float(retry_after_s(answer) or 0), LOOK_AGAIN_AFTER_S)
+        found, answer = self._calls.json("GET", path, params=params, wait_s=wait_s)
+        return found, max(float(retry_after_s(answer) or 0), LOOK_AGAIN_AFTER_S)
+
+    def _pages(self, path: str, asked: dict[str, Any]) -> Iterator[Any]:
+        while True:
+            page, _ = self._calls.json("GET", path, params=asked)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            asked["cursor"] = page["next_cursor"]
+
+
+def _waited(
+    look: Callable[[float], tuple[Found, float]], over: Callable[[Found], bool], timeout_s: float | None
+) -> Found:
+    """What `look(wait_s)` finds once that is `over`, or when the time is."""
+    ends_at = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        began_at = time.monotonic()
+        left_s = LONGEST_WAIT_S if ends_at is None else max(ends_at - began_at, 0.0)
+        found, again_after_s = look(min(left_s, LONGEST_WAIT_S))
+        now = time.monotonic()
+        if over(found) or (ends_at is not None and now >= ends_at):
+            return found
+        # A server may not let us wait as long as we asked, or not at all when too many do.
+        pause_s = max(began_at + again_after_s - now, 0.0)
+        time.sleep(pause_s if ends_at is None else min(pause_s, ends_at - now))
+
+
+def _batch_path(batch_id: str) -> str:
+    return f"/v1/batches/{quote(batch_id, safe='')}"
 
 
 def _path(track_id: str) -> str:

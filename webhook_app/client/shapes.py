@@ -88,6 +88,28 @@ class Waited(TypedDict):
     unknown: list[str]
 
 
+class NewBatch(TypedDict):
+    """A batch that was taken in; `track_ids` in the order of the jobs that were asked for."""
+
+    batch_id: str
+    track_ids: list[str]
+
+
+class Batch(TypedDict):
+    """A batch: how many `jobs` it has, how many of them have each status, and how many have pictures that are still to
+    be copied. Instants are RFC 3339 in UTC."""
+
+    batch_id: str
+    client_id: str
+    created_by: str
+    jobs: int
+    counts: dict[str, int]
+    archiving: int
+    created_at: str
+    completed_at: str | None
+    urls: dict[str, str]
+
+
 class Erasure(TypedDict):
     """How far an erasure is, of one job or of many. Instants are RFC 3339 in UTC."""
 

@@ -132,6 +132,28 @@ def _urls(track_id: str, public_url: str) -> dict[str, str]:
     }
 
 
+def batch_url(batch_id: str, public_url: str) -> str:
+    """Where the batch is read."""
+    return f"{public_url}/v1/batches/{batch_id}"
+
+
+def batch(found: reads.BatchRow, addresses: Addresses) -> dict[str, Any]:
+    """A batch and how many of its jobs stand how."""
+    here = batch_url(found.row.batch_id, addresses.public_url)
+    jobs_url = f"{addresses.public_url}/v1/jobs?batch_id={found.row.batch_id}"
+    return {
+        "batch_id": found.row.batch_id,
+        "client_id": found.row.client_id,
+        "created_by": found.row.created_by,
+        "jobs": found.row.jobs,
+        "counts": found.counts,
+        "archiving": found.archiving,
+        "created_at": found.row.created_at,
+        "completed_at": found.row.completed_at,
+        "urls": {"get": here, "cancel": f"{here}/cancel", "jobs": jobs_url},
+    }
+
+
 def _fitted(shown: dict[str, Any]) -> dict[str, Any]:
     if len(dumps(shown)) <= LARGEST_JOB:
         return shown

@@ -126,6 +126,44 @@ class JobAnswer(Shown):
     urls: Urls
 
 
+class NewBatchAnswer(Shown):
+    """A batch that was taken in; `track_ids` in the order of the jobs that were asked for."""
+
+    batch_id: str
+    track_ids: list[str]
+
+
+class BatchCounts(Shown):
+    queued: int
+    submitting: int
+    processing: int
+    succeeded: int
+    failed: int
+    canceled: int
+    timed_out: int
+
+
+class BatchUrls(Shown):
+    get: str
+    cancel: str
+    jobs: str
+
+
+class BatchAnswer(Shown):
+    """A batch: how many `jobs` it has, how many of them stand how, and how many have pictures that are still to be
+    copied. `completed_at` is when the last one ended, and stays when a failed one turns out well after all."""
+
+    batch_id: str
+    client_id: str
+    created_by: str
+    jobs: int
+    counts: BatchCounts
+    archiving: int
+    created_at: datetime
+    completed_at: datetime | None
+    urls: BatchUrls
+
+
 class ErasureAnswer(Shown):
     """An erasure: of one job, or of all that a filter found (then `track_id` is null, and `erased` of `matched` are
     done). `provider_copy` is null until the provider has been asked."""
@@ -311,6 +349,7 @@ class ListAnswer(Shown, Generic[Item]):
 
 
 JobList = ListAnswer[JobAnswer]
+BatchList = ListAnswer[BatchAnswer]
 EventList = ListAnswer[EventAnswer]
 AttemptList = ListAnswer[AttemptAnswer]
 CallbackList = ListAnswer[CallbackAnswer]

@@ -29,6 +29,7 @@ ANYTHING: dict[str, Any] = {}
 # The first that a path begins with; in the order in which `/docs` shows them.
 GROUPS = {
     "/v1/jobs": "Jobs",
+    "/v1/batches": "Batches",
     "/v1/erasures": "Erasing",
     "/v1/images": "Pictures",
     "/images": "Pictures",
@@ -110,7 +111,7 @@ def _by_name(models: Iterable[type[BaseModel]]) -> list[type[BaseModel]]:
 def _models_of(body: Body | Answer) -> tuple[type[BaseModel], ...]:
     if body is None or isinstance(body, str):
         return ()
-    return body if isinstance(body, tuple) else (body,)
+    return tuple(each for each in (body if isinstance(body, tuple) else (body,)) if not isinstance(each, str))
 
 
 def _operation(entry: Entry, schemas: _Schemas) -> dict[str, Any]:
@@ -158,7 +159,8 @@ def _request_body(body: Body, schemas: _Schemas) -> dict[str, Any]:
     schema = variants[0] if len(variants) == 1 else {"anyOf": variants}
     # A body that need not say anything may be left out.
     required = any(field.is_required() for model in models for field in model.model_fields.values())
-    return {"required": required, "content": {JSON: {"schema": schema, **_examples(models, schemas)}}}
+    others = {each: {"schema": ANYTHING} for each in body if isinstance(each, str)} if isinstance(body, tuple) else {}
+    return {"required": required, "content": {JSON: {"schema": schema, **_examples(models, schemas)}} | others}
 
 
 def _examples(models: Iterable[type[BaseModel]], schemas: _Schemas) -> dict[str, Any]:

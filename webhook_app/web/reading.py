@@ -25,27 +25,32 @@ def pointer(path: Sequence[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def raw_body(limit: str = "A body may have 1 MiB.") -> bytes:
+def raw_body(limit: str = "A body may have 1 MiB.", *, largest: int = LARGEST_BODY) -> bytes:
     """The body as it came. Raises `TooLarge`, which says the `limit`. One in chunks has no length to look at
     beforehand, and werkzeug alone would cut it off without a word."""
-    request.max_content_length = LARGEST_BODY + 1
+    request.max_content_length = largest + 1
     try:
         body = request.get_data()
     except RequestEntityTooLarge:
         raise TooLarge(limit) from None
-    if len(body) > LARGEST_BODY:
+    if len(body) > largest:
         raise TooLarge(limit)
     return body
 
 
-def json_body() -> Any:
+def whole_body(limit: str = "A body may have 1 MiB.", *, largest: int = LARGEST_BODY) -> bytes:
+    """The body, which is refused where it was cut short."""
+    body = raw_body(limit, largest=largest)
+    if len(body) < (request.content_length or 0):
+        raise MalformedJson("The body is shorter than its Content-Length says.")
+    return body
+
+
+def json_body(limit: str = "A body may have 1 MiB.", *, largest: int = LARGEST_BODY) -> Any:
     """The request's JSON; refused where it is ambiguous (a member twice), not JSON (NaN), or cannot be stored."""
     if request.mimetype != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", request.mimetype):
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
-    body = raw_body()
-    if len(body) < (request.content_length or 0):
-        raise MalformedJson("The body is shorter than its Content-Length says.")
-    return parse(body)
+    return parse(whole_body(limit, largest=largest))
 
 
 def optional_json_body() -> Any:

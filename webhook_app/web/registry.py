@@ -19,7 +19,8 @@ View = Callable[..., ResponseReturnValue]
 # A model is a JSON body, a text the media type of another body, None an answer without a body, or a problem
 # (from 400 on).
 Answer = type[BaseModel] | str | None
-Body = type[BaseModel] | tuple[type[BaseModel], ...] | str
+# A tuple: any of these.
+Body = type[BaseModel] | tuple[type[BaseModel] | str, ...] | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ DEFAULT_MODEL: Literal["flux/text2img"] = "flux/text2img"
 LONGEST_PROMPT = 10_000
 LONGEST_URL = 2_048
 LARGEST_METADATA = 4_096
+MOST_JOBS = 1_000
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 DECIMAL = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?")
 SWITCHES = {"yes": True, "true": True, "no": False, "false": False}
@@ -217,6 +218,20 @@ class ImageToImageJob(JobBody):
 
     model: Literal["flux/img2img"]
     input: ImageToImageInput
+
+
+class BatchOfJobs(Strict):
+    """Requests for pictures, each with a model of its own if need be."""
+
+    model_config = _shown({"jobs": [{"input": {"prompt": "A horse in spring"}}, {"input": {"prompt": "In winter"}}]})
+
+    jobs: Annotated[list[TextToImageJob | ImageToImageJob], Field(min_length=1, max_length=MOST_JOBS)]
+
+
+class BatchBody(Strict):
+    """The same from outside: each job is then read by `job_of`, which names the faults of its model alone."""
+
+    jobs: Annotated[list[Any], Field(min_length=1, max_length=MOST_JOBS)]
 
 
 MODELS: dict[str, type[TextToImageJob] | type[ImageToImageJob]] = {

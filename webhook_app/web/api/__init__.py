@@ -3,6 +3,7 @@
 from flask import Flask
 
 from webhook_app.web.api import (
+    batches,
     callbacks,
     cancel,
     erasures,
@@ -28,6 +29,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         status,
         waits,
         cancel,
+        batches,
         erasures,
         resolve,
         listing,

@@ -1,40 +1,33 @@
 """`POST /v1/jobs`: take a job in, and wait for its end when asked to."""
 
-import hashlib
-import json
 from datetime import UTC, datetime
-from typing import Any
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
-from webhook_app.domain.errors import InvalidField, TooManyWaiters
+from webhook_app.domain.errors import TooManyWaiters
 from webhook_app.domain.job import Scope
 from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, accept, remember_status
 from webhook_app.flows.room import QueueRoom
 from webhook_app.flows.show import job_url
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
+from webhook_app.web.asking import KEY_HONOURED, LOOK_AGAIN_AFTER_S, idempotency_of, job_request, room_of
 from webhook_app.web.auth import Caller, caller
 from webhook_app.web.registry import Registry
-from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of, normalised_input
+from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of
 from webhook_app.web.showing import job_response, new_job_response
 from webhook_app.web.states import States, Until, states_of
 from webhook_app.web.waiting import Waiting, waiting_of
 from webhook_app.wiring import Parts
 
-LONGEST_KEY = 255
-LOOK_AGAIN_AFTER_S = 2
-HONOURED = {
-    "Idempotency-Key": "At most 255 ASCII characters: the same request again with the same key makes no second job.",
-    "Prefer": "`wait=N`: answer when the job has ended, after N seconds at most.",
-}
+HONOURED = KEY_HONOURED | {"Prefer": "`wait=N`: answer when the job has ended, after N seconds at most."}
 
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The one route that costs money."""
     waiting, states = waiting_of(app, parts), states_of(app, parts)
-    room = QueueRoom(parts.settings.max_queued)
+    room = room_of(app, parts)
 
     @registry.route(
         app,
@@ -60,36 +53,9 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         """On record before the provider hears of it. 201 when the job ended within the wait asked for, else 202."""
         wait_s = reading.preferred_wait_s()
         body = reading.json_body()
-        asked = _job_request(parts, job_of(body))
-        accepted = _accept(parts, room, asked, _idempotency_of(body), caller())
+        asked = job_request(parts, job_of(body))
+        accepted = _accept(parts, room, asked, idempotency_of(body), caller())
         return _answer(parts, waiting, states, accepted, wait_s)
-
-
-def _job_request(parts: Parts, asked: TextToImageJob | ImageToImageJob) -> JobRequest:
-    return JobRequest(
-        provider=asked.provider,
-        model=asked.model,
-        input=normalised_input(asked.input),
-        timeout_s=asked.timeout_s or parts.settings.job_timeout_s,
-        reference=asked.reference,
-        webhook=asked.webhook,
-        webhook_events=None if asked.webhook_events is None else [event.value for event in asked.webhook_events],
-        metadata=asked.metadata,
-        tags=tuple(asked.tags),
-        priority=asked.priority,
-    )
-
-
-def _idempotency_of(body: Any) -> Idempotency | None:
-    """The digest is of the JSON's meaning: spacing and the order of members do not matter."""
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
-        detail = f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters."
-        raise InvalidField(detail, pointer="/Idempotency-Key")
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return Idempotency(key, hashlib.sha256(f"POST /v1/jobs\n{canonical}".encode()).hexdigest())
 
 
 def _accept(parts: Parts, room: QueueRoom, asked: JobRequest, idempotency: Idempotency | None, who: Caller) -> Accepted:
