@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from webhook_app.cli.exits import Exit, Stop
-from webhook_app.cli.jobs import timeout_option
 from webhook_app.cli.output import emit, output_option, say, table
 from webhook_app.cli.remote import talks_to_a_server
+from webhook_app.cli.wait import timeout_option
 
 if TYPE_CHECKING:
     from webhook_app.client import Batch, Client, Until
