@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.store.engine import Store
 from webhook_app.store.events import CHANNEL
+from webhook_app.store.log import FEED_CHANNEL
 from webhook_app.store.tables import EventRow
 
 TAIL_EVERY_S = 0.025
@@ -31,15 +32,18 @@ LISTEN_AGAIN_AFTER_S = 5.0
 # Without waiting for the disk: a pulse that is lost with the server is no loss.
 PULSE = text("SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, '')")
 GONE_SOON = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+FEED = "feed"
 Hear = Callable[[set[str] | None], None]
 
 
 class Wakeups:
     """Calls every subscriber with the ids of what changed (jobs, and batches that completed), or None for "something:
-    read again". Start it after the fork."""
+    read again"; with `feed` also with `FEED` when events were sealed. Start it after the fork."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, feed: bool = False) -> None:
         self._store = store
+        self._feed = feed
+        self._sealed = 0
         self._hearers: list[Hear] = []
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -97,9 +101,13 @@ class Wakeups:
             newer = select(EventRow.position, EventRow.track_id, EventRow.batch_id)
             newer = newer.where(EventRow.position > after)
             rows = connection.execute(newer.order_by(EventRow.position).limit(1000)).all()
+            sealed = int(connection.scalar(select(func.max(EventRow.seq))) or 0) if self._feed else 0
         if rows:
             self._tell({about for row in rows if (about := row.track_id or row.batch_id)})
             after = rows[-1].position
+        if sealed != self._sealed:
+            self._sealed = sealed
+            self._tell({FEED})
         return after
 
     def _pulse(self) -> None:
@@ -131,6 +139,8 @@ class Wakeups:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"LISTEN {CHANNEL}")
             connection.exec_driver_sql(f"LISTEN {self._own_channel}")
+            if self._feed:
+                connection.exec_driver_sql(f"LISTEN {FEED_CHANNEL}")
             self._tell(None)  # What happened before we listened is found by reading.
             began_at = time.monotonic()
             raw: Any = connection.connection.driver_connection
@@ -138,6 +148,8 @@ class Wakeups:
                 for heard in raw.notifies(timeout=LISTEN_POLL_S, stop_after=1):
                     if heard.channel == CHANNEL:
                         self._tell(set(heard.payload.split(",")))
+                    elif heard.channel == FEED_CHANNEL:
+                        self._tell({FEED})
                     else:
                         self._pulse_heard_at = time.monotonic()
                 if raw.closed or (self.deaf and time.monotonic() - began_at > LISTEN_AGAIN_AFTER_S):

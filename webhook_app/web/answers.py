@@ -202,6 +202,16 @@ class EventAnswer(Shown):
     data: dict[str, Any]
 
 
+class FeedAnswer(Shown):
+    """A piece of the log. `next_after` is the last `seq` that was looked at, and `has_more` whether to ask again at
+    once."""
+
+    data: list[EventAnswer]
+    next_after: int
+    has_more: bool
+    log_id: str
+
+
 class AttemptAnswer(Shown):
     """One submit of the job to the provider."""
 

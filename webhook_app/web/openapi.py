@@ -31,6 +31,7 @@ GROUPS = {
     "/v1/jobs": "Jobs",
     "/v1/batches": "Batches",
     "/v1/erasures": "Erasing",
+    "/v1/events": "Events",
     "/v1/images": "Pictures",
     "/images": "Pictures",
     "/v1/keys": "Access",

@@ -48,7 +48,7 @@ class Waiting:
         self._count = 0
         self._draining = False
         self._answering = threading.Semaphore(ANSWERS_AT_ONCE)
-        wakeups.subscribe(self._hear)
+        wakeups.subscribe(self.wake)
 
     @property
     def count(self) -> int:
@@ -66,6 +66,24 @@ class Waiting:
         connection that it gives back. Raises `TooManyWaiters` before waiting."""
         if timeout_s <= 0 or self._draining:
             return done(keys)
+        with self.place():
+            return self.wait_in_place(done, keys, timeout_s)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Count as a waiter for the length of the block, asleep or not. Raises `TooManyWaiters`."""
+        with self._lock:
+            if self._count >= self._max_waiters:
+                raise TooManyWaiters("Too many requests are waiting; ask again later.", retry_after_s=RETRY_AFTER_S)
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count -= 1
+
+    def wait_in_place(self, done: Look, keys: Collection[str], timeout_s: float) -> bool:
+        """`wait_until` for who has a place already."""
         ends_at = time.monotonic() + timeout_s
         sleeper = Sleeper(keys)
         self._enter(sleeper)
@@ -91,19 +109,15 @@ class Waiting:
     def drain(self) -> None:
         """End all waits, for good. Safe in a signal handler: the lock is taken by another thread."""
         self._draining = True
-        threading.Thread(target=self._hear, args=(None,), name="drain", daemon=True).start()
+        threading.Thread(target=self.wake, args=(None,), name="drain", daemon=True).start()
 
     def _enter(self, sleeper: Sleeper) -> None:
         with self._lock:
-            if self._count >= self._max_waiters:
-                raise TooManyWaiters("Too many requests are waiting; ask again later.", retry_after_s=RETRY_AFTER_S)
-            self._count += 1
             for key in sleeper.keys:
                 self._asleep.setdefault(key, set()).add(sleeper)
 
     def _leave(self, sleeper: Sleeper) -> None:
         with self._lock:
-            self._count -= 1
             for key in sleeper.keys:
                 others = self._asleep[key]
                 others.discard(sleeper)
@@ -119,7 +133,8 @@ class Waiting:
             news, sleeper.changed = sleeper.changed, set()
         return news or sleeper.keys
 
-    def _hear(self, keys: set[str] | None) -> None:
+    def wake(self, keys: set[str] | None) -> None:
+        """Let those who sleep for one of these keys look again; None: all of them."""
         with self._lock:
             for key in self._asleep if keys is None else keys & self._asleep.keys():
                 for sleeper in self._asleep[key]:
@@ -130,7 +145,7 @@ class Waiting:
 def wakeups_of(app: Flask, parts: Parts) -> listen.Wakeups:
     """The application's one listener, made when first asked for; the first waiter starts it, after every fork."""
     if "wakeups" not in app.extensions:
-        app.extensions["wakeups"] = listen.Wakeups(parts.store)
+        app.extensions["wakeups"] = listen.Wakeups(parts.store, feed=True)
     found: listen.Wakeups = app.extensions["wakeups"]
     return found
 

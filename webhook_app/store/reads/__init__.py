@@ -11,6 +11,7 @@ from webhook_app.store.reads.counters import (
     window_begins_at,
 )
 from webhook_app.store.reads.erasures import erasure, past_retention
+from webhook_app.store.reads.feed import LogEnd, log_end, sealed_events
 from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
 from webhook_app.store.reads.installation import database_revision, is_upgraded
 from webhook_app.store.reads.jobs import (
@@ -48,6 +49,7 @@ __all__ = [
     "JobFilter",
     "JobWithImages",
     "KeyRow",
+    "LogEnd",
     "Position",
     "State",
     "Totals",
@@ -78,6 +80,7 @@ __all__ = [
     "key",
     "key_by_sha256",
     "keys",
+    "log_end",
     "next_action_at",
     "oldest_queued",
     "past_retention",
@@ -87,6 +90,7 @@ __all__ = [
     "providers",
     "queue_positions",
     "repeats",
+    "sealed_events",
     "states_of",
     "tail",
     "totals",
