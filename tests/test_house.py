@@ -97,12 +97,17 @@ def test_only_three_files_catch_everything() -> None:
     assert found <= MAY_CATCH_ALL
 
 
+def is_of_request(node: ast.Attribute) -> bool:
+    """WSGI has the same word for what a server tells of a request."""
+    return isinstance(node.value, ast.Name) and node.value.id == "request"
+
+
 def test_the_environment_is_read_in_one_place() -> None:
     found = {
         place
         for place, tree in in_the_house()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"} and not is_of_request(node)
     }
     assert found == MAY_SEE_THE_ENVIRONMENT
 
