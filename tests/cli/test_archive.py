@@ -14,6 +14,7 @@ from pathlib import Path
 import click.testing
 import pytest
 
+from tests import buckets
 from tests.cli.conftest import Run, as_json
 from tests.flows.keeper import ONE, Keeper, png
 from tests.flows.world import World
@@ -101,6 +102,46 @@ def test_what_was_repaired_ends_with_0(keeper: Keeper, verb: Verb, root: Path):
     report = as_json(verb("verify", "--all", "--output", "json"))
     assert (report["counts"], report["repaired"], report["pictures_lost"]) == ({"missing": 1}, 1, 0)
     assert as_json(verb("verify", "--output", "json"))["counts"] == {"sound": 1}
+
+
+def test_orphans_are_named_in_the_slice_where_they_stand_and_are_no_failure(keeper: Keeper, verb: Verb, root: Path):
+    digests = sorted(archived(keeper, colour)[1] for colour in ("red", "green", "blue"))
+    strangers = [digests[0][:-1] + ("0" if digests[0][-1] == "f" else "f"), "f" * 64]
+    for sha256 in strangers:
+        path = root / blob_key(sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"orphan")
+        os.utime(path, (time.time() - 4000,) * 2)
+    whole = verb("verify", "--all", "--limit", "1", "--output", "json")
+    report = as_json(whole)
+    assert (report["checked"], report["counts"]) == (3, {"orphaned": 2, "sound": 3})
+    assert [finding["key"] for finding in report["findings"]] == [blob_key(sha256) for sha256 in strangers]
+    assert [finding["outcome"] for finding in report["findings"]] == ["orphaned"] * 2
+    assert report["findings"][0]["bytes"] == 6
+    assert "2 objects belong to no picture: webhook-app archive gc" in whole.stderr
+    slices, cursor = [], ""
+    while cursor is not None:
+        told = as_json(verb("verify", "--limit", "2", "--cursor", cursor, "--output", "json"))
+        slices.append([finding["sha256"] for finding in told["findings"]])
+        cursor = told["next_cursor"]
+    assert slices == [strangers[:1], strangers[1:]]
+    assert f"{strangers[0]}  orphaned" in verb("verify").stdout
+    assert all((root / blob_key(sha256)).exists() for sha256 in strangers)
+
+
+def test_an_archive_that_is_away_ends_the_report_in_good_order(
+    keeper: Keeper, run: Run, database_url: str, free_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in buckets.KEYS.items():
+        monkeypatch.setenv(name, value)
+    archived(keeper, "red")
+    where = f"s3://pictures/x?endpoint_url=http%3A%2F%2F127.0.0.1%3A{free_port}&region=us-east-1"
+    env = {"DATABASE_URL": database_url, "SECRET_KEY": "s" * 32, "ARCHIVE_URL": where}
+    told = run("archive", "verify", "--all", "--output", "json", **env)
+    report = json.loads(told.stdout)
+    assert (told.exit_code, report["findings"], report["checked"], report["next_cursor"]) == (1, [], 0, "")
+    assert "cannot be reached" in report["stopped"]
+    assert "cannot be reached" in told.stderr
 
 
 def test_orphans_are_shown_and_then_removed(keeper: Keeper, verb: Verb, root: Path):

@@ -51,6 +51,23 @@ class Loss:
             assert self.happened.acquire(timeout=timeout_s), f"no answer after {self.after!r} was lost"
 
 
+class Meter:
+    """Counts bytes, and lets others wait for so many."""
+
+    def __init__(self) -> None:
+        self._count, self._grown = 0, threading.Condition()
+
+    def add(self, count: int) -> None:
+        with self._grown:
+            self._count += count
+            self._grown.notify_all()
+
+    def wait(self, count: int, timeout_s: float = 30.0) -> None:
+        """Until there were so many, over all connections."""
+        with self._grown:
+            assert self._grown.wait_for(lambda: self._count >= count, timeout_s), f"only {self._count} bytes came"
+
+
 @dataclass(eq=False, slots=True)
 class _Line:
     """One connection through the proxy, and the losses that its client's bytes have armed."""
@@ -66,7 +83,7 @@ class _Line:
 
 class Proxy:
     """Listens on a free port of 127.0.0.1 in front of `target`. `script` gives each connection, counted from 0, its
-    fate; one that is silent at connect is `Fate(cut_after=0, ending=SILENCE)`."""
+    fate; one that is silent at connect is `Fate(cut_after=0, ending=SILENCE)`. `sent` counts the clients' bytes."""
 
     def __init__(self, target: tuple[str, int], script: Callable[[int], Fate] = lambda number: Fate()) -> None:
         self._target, self.script = target, script
@@ -75,7 +92,7 @@ class Proxy:
         self._losses: list[Loss] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.connections = 0
+        self.connections, self.sent = 0, Meter()
         threading.Thread(target=self._accept, name="fault-proxy", daemon=True).start()
 
     def lose(self, after: bytes, answer: bytes, *, ending: Ending = Ending.RESET, times: int = 1) -> Loss:
@@ -132,6 +149,7 @@ class Proxy:
         """The client's bytes to the server."""
         tail = b""
         for piece in _pieces(line.client):
+            self.sent.add(len(piece))
             if line.silent:
                 continue
             with self._lock:

@@ -3,13 +3,16 @@
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests import buckets
+from tests.faults.proxy import proxy
 from tests.flows.keeper import Keeper, png
 from tests.flows.world import World
+from webhook_app.domain.errors import StorageError
 from webhook_app.domain.keys import blob_key
 from webhook_app.pictures.inspect import PictureInspector
 from webhook_app.storage.location import Bucket, location
@@ -69,6 +72,27 @@ def test_pictures_wait_while_the_service_is_stopped_or_dead_and_are_stored_once_
     assert contents == [png("red"), png("blue"), png("green")]
     blobs = [key for key in service.objects("archive") if "/blobs/" in key]
     assert blobs == sorted(f"archive/{blob_key(sha256)}" for sha256 in hashes)
+
+
+def test_a_service_that_dies_in_the_middle_of_a_put_has_all_of_it_or_nothing(
+    keeper: Keeper, service: buckets.Service, tmp_path: Path
+) -> None:
+    """It is stopped first, so that the put stands still where the buffers between the two are full."""
+    source, key = tmp_path / "source", "blobs/large"
+    source.write_bytes(os.urandom(32 << 20))
+    with proxy(("127.0.0.1", service.ports["s3.port"])) as line, ThreadPoolExecutor(1) as threads:
+        place = location(service.url("archive", endpoint=f"http://127.0.0.1:{line.port}"))
+        assert isinstance(place, Bucket)
+        os.kill(service.pid, signal.SIGSTOP)
+        putting = threads.submit(S3Storage(place, silence_s=60).replace, key, source, "image/png")
+        line.sent.wait(1 << 20)
+        buckets.kill(Path(service.folder))
+        with pytest.raises(StorageError):
+            putting.result(60)
+    buckets.run(Path(service.folder), service.ports)
+    assert keeper.storage.size(key) is None
+    keeper.storage.replace(key, source, "image/png")
+    assert b"".join(keeper.storage.read(key)) == source.read_bytes()
 
 
 def test_a_bucket_that_is_not_there_yet_is_waited_for(store: Store, s3: buckets.Service, tmp_path: Path) -> None:

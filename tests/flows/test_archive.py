@@ -4,6 +4,7 @@ import base64
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import update
 
 from tests.flows.keeper import ONE, TWO, Keeper, png
@@ -82,6 +83,48 @@ def test_a_picture_is_lost_only_after_its_deadline(keeper: Keeper) -> None:
     assert keeper.world.at == end
     assert keeper.world.job(track_id).archive_status == "lost"
     assert len(keeper.web.asked) < 400
+
+
+@pytest.mark.parametrize("hours", [0, 12, 19])
+def test_a_source_that_comes_good_is_archived_in_time_however_late(keeper: Keeper, hours: int) -> None:
+    """F18: by its twentieth hour a picture is archived, if it can be had an hour before."""
+    track_id = keeper.succeeded()
+    start = keeper.world.at
+    keeper.web.serve(ONE, FetchError("http_404"))
+    while keeper.world.images(track_id)[0].status == "pending":
+        keeper.world.at = keeper.world.images(track_id)[0].fetch_at
+        if keeper.world.at >= start + timedelta(hours=hours):
+            keeper.web.serve(ONE, png())
+        keeper.tick()
+    assert keeper.world.images(track_id)[0].status == "archived"
+    assert keeper.world.at - start <= timedelta(hours=hours, minutes=10)
+
+
+@pytest.mark.parametrize(("hours", "status"), [(23.9, "pending"), (25, "lost")])
+def test_a_worker_that_was_away_until_then_tries_once_and_ends_the_picture_after_a_day(
+    keeper: Keeper, hours: float, status: str
+) -> None:
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, FetchError("http_404"))
+    keeper.world.later(hours=hours)
+    keeper.tick()
+    assert (keeper.world.images(track_id)[0].status, len(keeper.web.asked)) == (status, 1)
+    keeper.world.later(hours=24)
+    keeper.tick()
+    keeper.world.later(days=1)
+    assert keeper.tick() == 0
+    assert keeper.world.images(track_id)[0].status == "lost"
+    assert keeper.world.events(track_id).count("job.archive_failed") == 1
+
+
+def test_five_errors_of_the_server_cost_nothing_but_time(keeper: Keeper) -> None:
+    """F17."""
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, *(FetchError(f"http_{code}") for code in (500, 502, 503, 504, 403)), png())
+    for _ in range(6):
+        keeper.world.at = keeper.world.images(track_id)[0].fetch_at
+        keeper.tick()
+    assert keeper.world.images(track_id)[0].status == "archived"
 
 
 def test_some_lost_and_some_archived_are_partial(keeper: Keeper) -> None:

@@ -18,6 +18,7 @@ from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.flows.collect import collect
 from webhook_app.flows.export import export
 from webhook_app.flows.look import Found
+from webhook_app.flows.orphans import orphans
 from webhook_app.pictures.inspect import PictureInspector
 from webhook_app.storage.bundle import directory_bundle
 from webhook_app.storage.location import Bucket, location
@@ -71,6 +72,36 @@ def test_damage_in_a_bucket_is_found_mended_or_told(keeper: Keeper, tmp_path: Pa
     assert {sha256: finding.outcome for sha256, finding in found.items()} == expected
     assert {sha256 for sha256, finding in found.items() if finding.lost} == {missing, altered}
     assert keeper.world.job(track_id).archive_status == "lost"
+
+
+def test_orphans_in_a_bucket_are_found_each_in_its_slice(keeper: Keeper, tmp_path: Path) -> None:
+    digests = sorted(archived(keeper, colour)[1] for colour in ("red", "green"))
+    stray = tmp_path / "stray"
+    stray.write_bytes(b"x")
+    strangers = ["00" * 32, digests[0][:-1] + ("0" if digests[0][-1] == "f" else "f"), "ff" * 32]
+    for sha256 in strangers:
+        for key in (blob_key(sha256), thumbnail_key(sha256, 512)):
+            keeper.storage.put_if_absent(key, stray, "image/png")
+    later, slices = datetime.now(UTC) + timedelta(hours=1), []
+    for after, until in (("", digests[0]), (digests[0], digests[1]), (digests[1], None)):
+        listed = orphans(keeper.world.store, keeper.storage, after=after, until=until, before=later)
+        slices.append([entry.key for entry in listed])
+    expected = [strangers[:1], strangers[1:2], strangers[2:]] if strangers[1] > digests[0] else None
+    expected = expected or [strangers[:2], [], strangers[2:]]
+    assert slices == [
+        [blob_key(sha256) for sha256 in piece] + [thumbnail_key(sha256, 512) for sha256 in piece] for piece in expected
+    ]
+
+
+def test_an_altered_object_is_replaced_by_the_next_picture_with_its_bytes(keeper: Keeper, tmp_path: Path) -> None:
+    _, sha256 = archived(keeper, "red")
+    other = tmp_path / "other"
+    for content in (b"short", b"x" * len(png("red"))):
+        other.write_bytes(content)
+        keeper.storage.replace(blob_key(sha256), other, "image/png")
+        archived(keeper, "red")
+        assert b"".join(keeper.storage.read(blob_key(sha256))) == png("red")
+    assert verified(keeper) == []
 
 
 def test_what_belongs_to_no_picture_goes_and_the_others_can_be_exported(keeper: Keeper, tmp_path: Path) -> None:

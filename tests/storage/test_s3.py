@@ -2,8 +2,10 @@
 
 import logging
 import os
+import threading
 import traceback
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,41 @@ def test_an_object_that_is_cut_on_its_way_is_an_error_and_no_short_object(
         cut = S3Storage(bucket(s3.url(prefix, endpoint=f"http://127.0.0.1:{line.port}")))
         with pytest.raises(StorageError, match="the connection broke"):
             b"".join(cut.read(KEY))
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A service that has enough to do."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+        self.send_response(503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_DELETE = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_service_that_asks_to_slow_down_is_an_error_that_says_so(s3: Service, prefix: str, source: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        storage = S3Storage(bucket(s3.url(prefix, endpoint=f"http://127.0.0.1:{server.server_port}")))
+        for act in (
+            storage.size,
+            storage.read,
+            storage.delete,
+            lambda key: storage.put_if_absent(key, source, "image/png"),
+            lambda key: storage.replace(key, source, "image/png"),
+        ):
+            with pytest.raises(StorageError, match=r"it asks to slow down \(503 SlowDown\)"):
+                act(KEY)
+        server.shutdown()
 
 
 def test_a_service_that_falls_silent_is_not_waited_for(s3: Service, prefix: str, source: Path) -> None:

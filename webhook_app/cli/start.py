@@ -11,6 +11,7 @@ from webhook_app.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from webhook_app.store.engine import Store
+    from webhook_app.wiring import Parts
 
 INTERRUPTED = 130
 
@@ -50,6 +51,15 @@ def open_store(settings: Settings) -> "Store":
 
     database_fits(settings)
     return Store(settings.database_url)
+
+
+def open_parts() -> "Parts":
+    """The parts of this installation, its database checked."""
+    from webhook_app.wiring import build
+
+    settings = settings_and_logs()
+    database_fits(settings)
+    return build(settings)
 
 
 def warn_of_sqlite(settings: Settings) -> None:
