@@ -1,15 +1,21 @@
 """Exports, checked by the program that everybody has: `sha256sum -c`."""
 
+import contextlib
 import json
 import subprocess
 import tarfile
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.faults.kernel import on_a_small_disk
 from tests.flows.keeper import ONE, TWO, Keeper, png
 from tests.flows.world import success
+from webhook_app.domain.errors import StorageError
 from webhook_app.domain.keys import blob_key
+from webhook_app.flows import export as export_flow
 from webhook_app.flows.export import Exported, export
 from webhook_app.storage.bundle import directory_bundle, tar_bundle
 from webhook_app.store.reads import JobFilter
@@ -47,6 +53,39 @@ def sha256sum(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_without_room_for_a_copy_the_picture_is_left_out_and_named(
+    keeper: Keeper, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived(keeper, "red")
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(export_flow, "IN_MEMORY", 10)
+
+    def run(resize: Callable[[str], None]) -> list[str | None]:
+        filler = folder / "filler"
+        with directory_bundle(target, overwrite=False) as bundle:
+            pictures = export(keeper.world.store, keeper.storage, bundle, EVERYTHING)
+            # The lists have their files by now; what comes next finds the disk full.
+            with contextlib.suppress(OSError):
+                filler.write_bytes(b"x" * 200_000)
+            first = [next(pictures).problem]
+            filler.unlink()
+            return first + [picture.problem for picture in pictures]
+
+    assert on_a_small_disk(folder, "100k", run) == ["disk_unavailable"]
+    assert names(target) == ["SHA256SUMS", "manifest.jsonl"]
+
+
+def test_a_full_disk_that_has_no_room_for_the_lists_ends_the_export(
+    keeper: Keeper, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived(keeper, "red")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(StorageError, match="cannot write the lists"):
+        exported(keeper, target)
 
 
 def test_a_directory_satisfies_sha256sum_and_its_manifest_tells_the_facts(keeper: Keeper, target: Path) -> None:

@@ -94,6 +94,42 @@ def test_no_child_at_all_is_not_the_pictures_fault(
     assert caught.value.retryable
 
 
+TALKATIVE = """#!{python}
+import os, sys
+os.write(1, b'{{"ready": true}}\\n')
+for line in sys.stdin.buffer:
+    for piece in ({answer},) * {times}:
+        os.write(1, piece)
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "times"),
+    [
+        (b"not JSON\n", 1),
+        (b"[1]\n", 1),
+        (b'{"width": 1}\n', 1),
+        (b'{"refused": "x"}\n', 1),
+        (b'{"content_type": "image/png", "width": 1, "height": 1, "trailing_bytes": 0, "blankness": "odd"}\n', 1),
+        (b"x" * 4096, 100),
+    ],
+)
+def test_a_child_that_says_something_else_is_a_dead_one(
+    pools: Pools, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, times: int
+) -> None:
+    """A decoder that a picture has taken over may say anything."""
+    program = tmp_path / "talkative"
+    program.write_text(TALKATIVE.format(python=sys.executable, answer=answer, times=times))
+    program.chmod(0o755)
+    pool = pools()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(program))
+        with pytest.raises(NotAPicture, match="decoder_died"):
+            pool.decode(picture)
+    assert pool.pids() == []
+    assert pool.decode(picture).width == 300
+
+
 def test_many_threads_share_two_children(pools: Pools, tmp_path: Path) -> None:
     pool = pools(processes=2)
     paths = [tmp_path / f"{number}" for number in range(16)]

@@ -1,5 +1,7 @@
 """A worker over a real database: it sends what it finds, hears of new jobs, and ends in order."""
 
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.conftest import Installed, install
+from webhook_app.flows.workspace import workspace
 from webhook_app.store import reads
 from webhook_app.worker.service import NO_KEY, SecondWorker, announce_key, only_worker, work
 from webhook_app.worker.ticks import Ticks, new_owner
@@ -48,6 +51,25 @@ def test_a_worker_sends_what_waits_and_hears_of_what_comes(installed: Installed)
     finally:
         assert working.end()
     assert [submission.track_id for submission in installed.provider.submitted] == [first, second]
+
+
+def test_a_worker_that_starts_removes_what_dead_ones_left(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    dead = tmp_path / "tmp" / "webhook-app-work-dead"
+    half = installed.parts.settings.data_dir / "archive" / "blobs" / ".tmp-dead"
+    for path in (dead / "fetched-0", half):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"picture")
+        os.utime(path, (time.time() - 700,) * 2)
+    with workspace() as living:
+        working = Working(installed)
+        try:
+            assert eventually(lambda: not dead.exists() and not half.exists())
+        finally:
+            assert working.end()
+        assert living.is_dir()
 
 
 def test_the_callback_url_carries_the_attempts_token_and_fits_the_providers_column(tmp_path: Path):

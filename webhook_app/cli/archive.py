@@ -1,5 +1,6 @@
 """`archive`: is every copy there and whole, what lies there for nothing, and taking pictures out."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import click
 
 from webhook_app.cli.exits import Exit, Stop
 from webhook_app.cli.instants import INSTANT, span
-from webhook_app.cli.output import emit, output_option, say
+from webhook_app.cli.output import Report, emit, output_option, say
 from webhook_app.cli.start import open_parts
 from webhook_app.cli.verify import verify
 from webhook_app.domain.job import Status
@@ -82,25 +83,28 @@ def export(target: str, overwrite: bool, output: str, **filters: Any) -> None:
     wanted = _filter(parts, **filters)
     if target == "-" and output == "json":
         raise click.BadParameter("stdout is the tar's", param_hint="--output")
+    report = Report(output, "failed")
     with bundle_at(target, overwrite=overwrite) as bundle:
-        told = _told_exported(export_pictures(parts.store, parts.storage, bundle, wanted))
+        told = _told_exported(export_pictures(parts.store, parts.storage, bundle, wanted), report)
     if target == "-":
         say(f"exported: {told['exported']} pictures, {told['bytes']} bytes")
     else:
-        emit(output, told, f"exported: {told['exported']}\nbytes: {told['bytes']}")
+        done = {name: told[name] for name in ("exported", "bytes")}
+        report.end(done, "\n".join(f"{name}: {count}" for name, count in done.items()))
     if told["failed"]:
-        raise Stop(Exit.FAILED, f"{len(told['failed'])} pictures are not as they should be: webhook-app archive verify")
+        raise Stop(Exit.FAILED, f"{told['failed']} pictures are not as they should be: webhook-app archive verify")
 
 
-def _told_exported(exported: Iterable["Exported"]) -> dict[str, Any]:
-    told: dict[str, Any] = {"exported": 0, "bytes": 0, "failed": []}
+def _told_exported(exported: Iterable["Exported"], report: Report) -> Counter[str]:
+    """How many pictures and bytes; those that are left out are told as they come."""
+    told = Counter[str]()
     for picture in exported:
         if picture.problem is None:
-            told["exported"] += 1
-            told["bytes"] += picture.bytes
+            told.update(exported=1, bytes=picture.bytes)
         else:
+            told.update(failed=1)
             say(f"left out: {picture.name} is {picture.problem}")
-            told["failed"].append(asdict(picture))
+            report.add(asdict(picture), None)
     return told
 
 

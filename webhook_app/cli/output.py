@@ -44,11 +44,11 @@ class Report:
         self._is_json, self._name, self._columns = output == "json", name, columns
         self._begun = False
 
-    def add(self, item: dict[str, Any], cells: Sequence[str]) -> None:
-        """One more: as JSON, or as the cells of its line."""
+    def add(self, item: dict[str, Any], cells: Sequence[str] | None) -> None:
+        """One more: as JSON, or as the cells of its line, if it has one."""
         if self._is_json:
             click.echo(f"{', ' if self._begun else self._opening}{_json(item)}", nl=False)
-        else:
+        elif cells is not None:
             if not self._begun and self._columns:
                 self._write([name for name, _ in self._columns])
             self._write(cells)

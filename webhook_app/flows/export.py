@@ -1,6 +1,7 @@
 """Taking archived pictures out of the archive, with a line of facts for each and their digests, as `sha256sum -c` reads
 them. Every byte is hashed on its way: what is not as it should be is named, and not handed out."""
 
+import contextlib
 import hashlib
 import json
 import tempfile
@@ -13,6 +14,7 @@ from webhook_app.domain.errors import NotAnObject, StorageError
 from webhook_app.domain.job import ImageStatus
 from webhook_app.domain.keys import blob_key
 from webhook_app.domain.media import extension_of
+from webhook_app.pictures.port import NO_DISK
 from webhook_app.storage.port import Bundle, Storage
 from webhook_app.store import reads
 from webhook_app.store.engine import Store
@@ -40,7 +42,7 @@ def export(store: Store, storage: Storage, bundle: Bundle, wanted: JobFilter) ->
     The same pictures give the same bundle, and memory does not grow with their number. Raises `StorageError` when the
     archive or the bundle fails as a whole."""
     last = datetime.fromtimestamp(0, UTC)
-    with tempfile.TemporaryFile() as manifest, tempfile.TemporaryFile() as digests:
+    with _room(), tempfile.TemporaryFile() as manifest, tempfile.TemporaryFile() as digests:
         for job, image in _archived(store, replace(wanted, newest_first=False)):
             done = _export_one(storage, bundle, job, image)
             if done.problem is None:
@@ -52,6 +54,15 @@ def export(store: Store, storage: Storage, bundle: Bundle, wanted: JobFilter) ->
         digests.write(_digest_line(hashlib.file_digest(manifest, "sha256").hexdigest(), MANIFEST))
         bundle.add(MANIFEST, manifest, _size(manifest), last)
         bundle.add(DIGESTS, digests, _size(digests), last)
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """The lists need room as well, and without them there is no export."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write the lists of the export: {error.strerror or error}") from error
 
 
 def _archived(store: Store, wanted: JobFilter) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -71,12 +82,20 @@ def _archived(store: Store, wanted: JobFilter) -> Iterator[tuple[dict[str, Any],
 
 def _export_one(storage: Storage, bundle: Bundle, job: dict[str, Any], image: dict[str, Any]) -> Exported:
     name = f"pictures/{job['track_id']}-{image['index']}.{extension_of(image['content_type'])}"
-    # Whole before it is handed out: from a tar nothing can be taken back.
+    try:
+        problem = _add(storage, bundle, name, image)
+    except OSError:
+        problem = NO_DISK
+    return Exported(name, job["track_id"], image["image_id"], image["sha256"], image["bytes"], problem)
+
+
+def _add(storage: Storage, bundle: Bundle, name: str, image: dict[str, Any]) -> str | None:
+    """Whole before it is handed out: from a tar nothing can be taken back."""
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as copy:
         problem = _copy(storage, image, copy)
         if problem is None:
             bundle.add(name, copy, image["bytes"], image["archived_at"])
-    return Exported(name, job["track_id"], image["image_id"], image["sha256"], image["bytes"], problem)
+    return problem
 
 
 def _copy(storage: Storage, image: dict[str, Any], copy: IO[bytes]) -> str | None:

@@ -58,8 +58,8 @@ def _remove_if_dead(name: str, top: int) -> bool:
         if os.fstat(lock).st_uid != os.geteuid():
             return False
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(name, ignore_errors=True, dir_fd=top)
-    except OSError:  # Somebody works in it, or nobody can tell.
+        shutil.rmtree(name, dir_fd=top)
+    except OSError:  # Somebody works in it, or nobody can tell; or its orphaned decoder writes there still.
         return False
     finally:
         os.close(lock)

@@ -20,6 +20,7 @@ from webhook_app.pictures.port import DECODER_DIED, NO_DECODER
 # A child gets no other variable: its parent's hold secrets.
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 START_TIMEOUT_S = 30
+LONGEST_ANSWER = 65_536
 TRIES = 2
 
 
@@ -54,8 +55,10 @@ class DecoderPool:
                 if self._closed.is_set():
                     raise NotAPicture(NO_DECODER)
                 line = child.ask(request, self._wall_s)
-                if line is not None:
-                    return _facts(json.loads(line))
+                facts = None if line is None else _facts(line)
+                if facts is not None:
+                    return facts
+                child.end()  # What it says is not what it was made to say: whoever speaks there, no more of it.
         finally:
             self._free.put(child)
         raise NotAPicture(DECODER_DIED)
@@ -74,11 +77,18 @@ class DecoderPool:
             self._free.put(child)
 
 
-def _facts(answer: dict[str, Any]) -> Facts:
-    if "refused" in answer:
-        raise NotAPicture(str(answer["refused"]), retryable=bool(answer["retryable"]))
-    remark = answer.pop("blankness")
-    return Facts(**answer, blankness=None if remark is None else ImageFlag(remark))
+def _facts(line: bytes) -> Facts | None:
+    """What a child's answer says; None when it is none. Raises `NotAPicture` where it is a refusal."""
+    try:
+        answer: dict[str, Any] = json.loads(line)
+        if "refused" in answer:
+            refusal = NotAPicture(str(answer["refused"]), retryable=bool(answer["retryable"]))
+        else:
+            remark = answer.pop("blankness")
+            return Facts(**answer, blankness=None if remark is None else ImageFlag(remark))
+    except (ValueError, TypeError, LookupError):
+        return None
+    raise refusal
 
 
 class _Child:
@@ -157,14 +167,14 @@ def _start(limits: tuple[str, str]) -> subprocess.Popen[bytes]:
 
 
 def _read_line(process: subprocess.Popen[bytes], wall_s: float) -> bytes | None:
-    """A whole line within the time; None at the end of the stream or of the time."""
+    """A whole line within the time; None at the end of the stream or of the time, or when it gets too long."""
     stream = cast(IO[bytes], process.stdout)
     line, ends = b"", time.monotonic() + wall_s
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
             left = ends - time.monotonic()
-            if left <= 0 or not selector.select(left):
+            if left <= 0 or len(line) > LONGEST_ANSWER or not selector.select(left):
                 return None
             received = os.read(stream.fileno(), 65536)
             if not received:

@@ -72,7 +72,7 @@ class Ticks:
             Ticking("warn", self.warn, WARN_S),
             Ticking("forget", self.forget, SWEEP_S),
             Ticking("retire", self.retire, RETIRE_S),
-            Ticking("tidy", self.tidy, TIDY_S, rest_s=TIDY_S, backoff_most_s=TIDY_S),
+            Ticking("tidy", self.tidy, TIDY_S, backoff_most_s=TIDY_S),
             *(Ticking(f"poll-{n}", self.poll, SWEEP_S) for n in range(POLLERS)),
         ]
 
