@@ -2,10 +2,12 @@
 is there is called lost."""
 
 import errno
+import os
 import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +345,46 @@ def test_bytes_that_are_put_while_they_are_removed_are_removed_once_more(eraser:
     eraser.storage = LocalStorage(root)
     eraser.finish()
     assert (files(root), world.rows(Blob)) == ([], [])
+
+
+def test_archiving_erasing_verifying_and_damage_at_once(eraser: Eraser, root: Path) -> None:
+    """Whoever meets whom at the same bytes: an archived picture has its bytes in the end, and nothing else is left."""
+    world, keeper = eraser.world, eraser.keeper
+    sources = {colour: f"https://known.example/{colour}.png" for colour in ("red", "green", "blue")}
+    for colour, source in sources.items():
+        keeper.web.serve(source, png(colour))
+    gone = [keeper.succeeded(source) for source in sources.values() for _ in range(2)]
+    keeper.tick()
+    stay = [keeper.succeeded(source) for source in sources.values() for _ in range(2)]
+
+    def archive() -> None:
+        for _ in range(4):
+            keeper.tick()
+
+    def erase() -> None:
+        for track_id in gone:
+            eraser.ask(track_id)
+            eraser.go_on()
+
+    def look_through() -> None:
+        for _ in range(4):
+            verified(keeper)
+
+    def damage() -> None:
+        for turn in range(12):
+            for path in sorted(root.glob("*/*/*/*"))[turn::5]:
+                with suppress(FileNotFoundError):
+                    path.unlink() if turn % 2 else os.truncate(path, 10)
+
+    with ThreadPoolExecutor(5) as threads:
+        for done in [threads.submit(act) for act in (archive, erase, look_through, look_through, damage)]:
+            done.result()
+    for _ in range(3):
+        world.later(minutes=16)
+        eraser.finish()
+        keeper.tick()
+        verified(keeper)
+    assert verified(keeper) == []
+    assert [row.status for track_id in stay for row in world.images(track_id)] == ["archived"] * 6
+    assert [(row.state, row.reference_count) for row in world.rows(Blob)] == [("stored", 2)] * 3
+    assert len(files(root)) == 3 * 4
