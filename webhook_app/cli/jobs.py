@@ -46,7 +46,7 @@ def submit(
 
 @click.group()
 def jobs() -> None:
-    """List, show, resolve, cancel and erase jobs."""
+    """List, show, explain, rerun, resolve, cancel and erase jobs."""
 
 
 @jobs.command("list")
@@ -88,6 +88,43 @@ def get(client: "Client", track_id: str, output: str) -> None:
 def resolve(client: "Client", track_id: str, decision: Any, output: str) -> None:
     """Decide about a job whose submit nobody confirmed: send it again, or let it fail."""
     _emit_job(client.resolve(track_id, decision), output)
+
+
+class _Seed(click.ParamType[Any]):
+    name = "same|new|NUMBER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in ("same", "new"):
+            return value
+        return click.INT.convert(value, param, ctx)
+
+
+@jobs.command()
+@click.argument("track_id")
+@click.option("--seed", type=_Seed(), default="same", show_default=True, help="The seed that was used, or another.")
+@click.option("--prompt", help="Another prompt.")
+@click.option("--width", type=int)
+@click.option("--height", type=int)
+@click.option("--samples", type=int, help="How many pictures.")
+@output_option
+@talks_to_a_server
+def rerun(client: "Client", track_id: str, seed: Any, output: str, **overrides: Any) -> None:
+    """Run a job again, as a new one; what is not given stays as it was. Prints the new job's track_id."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    job = client.rerun(track_id, seed=seed, input=given)
+    emit(output, job, job["track_id"])
+
+
+@jobs.command()
+@click.argument("track_id")
+@output_option
+@talks_to_a_server
+def explain(client: "Client", track_id: str, output: str) -> None:
+    """Say why a job stands where it stands, what comes next and when, and what happened so far."""
+    found = client.explain(track_id)
+    when = f" At {found['next_at']}." if found["next_at"] else ""
+    lines = [f"{track_id} is {found['status']}.", found["verdict"], f"Next: {found['next_step']}{when}", ""]
+    emit(output, found, "\n".join(lines + [f"{step['at']}  {step['what']}" for step in found["timeline"]]))
 
 
 @jobs.command()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from webhook_app.client.awaiting import wait_for
 from webhook_app.client.calls import Calls, retry_after_s
-from webhook_app.client.shapes import Batch, Decision, Erasing, Erasure, Job, NewBatch, Until, Waited
+from webhook_app.client.shapes import Batch, Decision, Erasing, Erasure, Explanation, Job, NewBatch, Seed, Until, Waited
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "timed_out"})
 LONGEST_WAIT_S = 60.0
@@ -78,6 +78,28 @@ class Client:
         """All jobs that these filters leave, page after page, newest first. A list means any of its words; `limit` is
         the size of a page, `metadata` a mapping."""
         return self._pages("/v1/jobs", dict(_parameters(filters)))
+
+    def rerun(
+        self,
+        track_id: str,
+        *,
+        seed: Seed = "same",
+        input: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """The job again, as a new one with `parent_track_id`; members of `input` replace its own. With an
+        `idempotency_key` the call may be repeated."""
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        asked = {"seed": seed, "input": dict(input or {})}
+        job: Job
+        job, _ = self._calls.json("POST", f"{_path(track_id)}/rerun", body=asked, headers=headers)
+        return job
+
+    def explain(self, track_id: str) -> Explanation:
+        """Why a job stands where it stands, what comes next and when, and what happened so far."""
+        explanation: Explanation
+        explanation, _ = self._calls.json("GET", f"{_path(track_id)}/explain")
+        return explanation
 
     def submit_batch(self, jobs: Iterable[Mapping[str, Any]], *, idempotency_key: str | None = None) -> NewBatch:
         """Up to 1,000 new jobs, all or none: each a mapping with `input` and whatever else a job may say. With an

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypedDict
 Until = Literal["terminal", "archived"]
 Mode = Literal["any", "all"]
 Decision = Literal["repeat", "fail"]
+Seed = Literal["same", "new"] | int
 
 
 class Fault(TypedDict):
@@ -86,6 +87,26 @@ class Waited(TypedDict):
     done: list[Job]
     pending: list[str]
     unknown: list[str]
+
+
+class Step(TypedDict):
+    """One line of a timeline; `type` is the event's, None for what no event tells."""
+
+    at: str
+    what: str
+    type: str | None
+
+
+class Explanation(TypedDict):
+    """Why a job stands where it stands. The words are for people and may change."""
+
+    track_id: str
+    status: str
+    waiting_for: str | None
+    verdict: str
+    next_step: str
+    next_at: str | None
+    timeline: list[Step]
 
 
 class NewBatch(TypedDict):

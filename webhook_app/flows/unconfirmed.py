@@ -60,7 +60,7 @@ def due(connection: Connection, policy: Policy, *, limit: int, now: datetime) ->
         return []
     before = now - wait_for_evidence(connection, policy, now)
     repeating = policy.on_unconfirmed is OnUnconfirmed.REPEAT
-    full = repeating and _room(connection, policy, now) <= 0
+    full = repeating and room(connection, policy, now) <= 0
     least_spent = policy.attempts_allowed if full else 0
     return list(jobs.unconfirmed_before(connection, before=before, limit=limit, least_spent=least_spent))
 
@@ -76,13 +76,13 @@ def decide(connection: Connection, track_id: str, policy: Policy, now: datetime)
         _give_up(connection, dict(row._mapping), by="worker", now=now)
         return True
     slots.lock_state(connection, row.provider)  # Two who decide at once must not both take the last of the cap.
-    if _room(connection, policy, now) <= 0:
+    if room(connection, policy, now) <= 0:
         return False
     _repeat(connection, dict(row._mapping), by="worker", now=now)
     return True
 
 
-def _room(connection: Connection, policy: Policy, now: datetime) -> int:
+def room(connection: Connection, policy: Policy, now: datetime) -> int:
     """How many more repeats this hour allows: those sent, and those decided but not yet sent, count."""
     # In this order: one that is sent meanwhile is counted twice, and not never.
     to_come = attempts.repeats_to_come(connection)

@@ -126,6 +126,26 @@ class JobAnswer(Shown):
     urls: Urls
 
 
+class Step(Shown):
+    """One line of a timeline; `type` is the event's, null for what no event tells."""
+
+    at: datetime
+    what: str
+    type: EventType | None
+
+
+class ExplanationAnswer(Shown):
+    """Why a job stands where it stands. `next_at` null: at no known time."""
+
+    track_id: str
+    status: Status
+    waiting_for: WaitingFor | None
+    verdict: str
+    next_step: str
+    next_at: datetime | None
+    timeline: list[Step]
+
+
 class NewBatchAnswer(Shown):
     """A batch that was taken in; `track_ids` in the order of the jobs that were asked for."""
 

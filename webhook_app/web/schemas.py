@@ -17,6 +17,7 @@ LONGEST_PROMPT = 10_000
 LONGEST_URL = 2_048
 LARGEST_METADATA = 4_096
 MOST_JOBS = 1_000
+LARGEST_SEED = 2**32 - 1
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 DECIMAL = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?")
 SWITCHES = {"yes": True, "true": True, "no": False, "false": False}
@@ -32,7 +33,8 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _whole_or_text(value: Any) -> Any:
+def whole_or_text(value: Any) -> Any:
+    """Numbers may come as text."""
     return int(value) if isinstance(value, str) and WHOLE.fullmatch(value) else _whole(value)
 
 
@@ -112,22 +114,22 @@ def _or_text(schema: dict[str, Any], pattern: str) -> WithJsonSchema:
 
 Side = Annotated[
     int,
-    BeforeValidator(_whole_or_text),
+    BeforeValidator(whole_or_text),
     Field(ge=256, le=1024),
     AfterValidator(_multiple_of_8),
     _or_text({"type": "integer", "minimum": 256, "maximum": 1024, "multipleOf": 8}, r"^\d+$"),
 ]
 Samples = Annotated[
     int,
-    BeforeValidator(_whole_or_text),
+    BeforeValidator(whole_or_text),
     Field(ge=1, le=4),
     _or_text({"type": "integer", "minimum": 1, "maximum": 4}, "^[1-4]$"),
 ]
 Seed = Annotated[
     int,
-    BeforeValidator(_whole_or_text),
-    Field(ge=0, le=2**32 - 1),
-    _or_text({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}, r"^\d+$"),
+    BeforeValidator(whole_or_text),
+    Field(ge=0, le=LARGEST_SEED),
+    _or_text({"type": "integer", "minimum": 0, "maximum": LARGEST_SEED}, r"^\d+$"),
 ]
 Strength = Annotated[
     float,

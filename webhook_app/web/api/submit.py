@@ -8,17 +8,16 @@ from flask.typing import ResponseReturnValue
 from webhook_app.domain.errors import TooManyWaiters
 from webhook_app.domain.job import Scope
 from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, accept, remember_status
-from webhook_app.flows.room import QueueRoom
 from webhook_app.flows.show import job_url
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
 from webhook_app.web.asking import KEY_HONOURED, LOOK_AGAIN_AFTER_S, idempotency_of, job_request, room_of
-from webhook_app.web.auth import Caller, caller
+from webhook_app.web.auth import caller
 from webhook_app.web.registry import Registry
 from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of
 from webhook_app.web.showing import job_response, new_job_response
-from webhook_app.web.states import States, Until, states_of
-from webhook_app.web.waiting import Waiting, waiting_of
+from webhook_app.web.states import Until, states_of
+from webhook_app.web.waiting import waiting_of
 from webhook_app.wiring import Parts
 
 HONOURED = KEY_HONOURED | {"Prefer": "`wait=N`: answer when the job has ended, after N seconds at most."}
@@ -26,8 +25,6 @@ HONOURED = KEY_HONOURED | {"Prefer": "`wait=N`: answer when the job has ended, a
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The one route that costs money."""
-    waiting, states = waiting_of(app, parts), states_of(app, parts)
-    room = room_of(app, parts)
 
     @registry.route(
         app,
@@ -51,29 +48,31 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
     )
     def post_job() -> ResponseReturnValue:
         """On record before the provider hears of it. 201 when the job ended within the wait asked for, else 202."""
-        wait_s = reading.preferred_wait_s()
         body = reading.json_body()
         asked = job_request(parts, job_of(body))
-        accepted = _accept(parts, room, asked, idempotency_of(body), caller())
-        return _answer(parts, waiting, states, accepted, wait_s)
+        return taken(app, parts, asked, idempotency_of(body), client_id=caller().client_id)
 
 
-def _accept(parts: Parts, room: QueueRoom, asked: JobRequest, idempotency: Idempotency | None, who: Caller) -> Accepted:
-    return accept(
+def taken(
+    app: Flask, parts: Parts, asked: JobRequest, idempotency: Idempotency | None, *, client_id: str
+) -> ResponseReturnValue:
+    """Take a client's job in, and answer the request that asked for it."""
+    wait_s = reading.preferred_wait_s()
+    accepted = accept(
         parts.store,
         asked,
-        client_id=who.client_id,
-        key_id=who.key_id,
+        client_id=client_id,
+        key_id=caller().key_id,
         idempotency_key=idempotency,
         location_for=lambda track_id: job_url(track_id, parts.settings.public_url),
-        room=room,
+        room=room_of(app, parts),
         now=datetime.now(UTC),
     )
+    return _answer(app, parts, accepted, client_id, wait_s)
 
 
-def _answer(
-    parts: Parts, waiting: Waiting, states: States, accepted: Accepted, wait_s: int | None
-) -> ResponseReturnValue:
+def _answer(app: Flask, parts: Parts, accepted: Accepted, client_id: str, wait_s: int | None) -> ResponseReturnValue:
+    waiting, states = waiting_of(app, parts), states_of(app, parts)
     headers = {"Location": accepted.location}
     status = accepted.status_code
     if wait_s is not None:
@@ -86,7 +85,7 @@ def _answer(
             headers["Preference-Applied"] = f"wait={wait_s}"
         if ended and not accepted.replayed:
             status = 201
-            _remember(parts, status)
+            _remember(parts, client_id, status)
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
     if status == 202:
@@ -97,7 +96,7 @@ def _answer(
         return job_response(parts, accepted.track_id, status, headers)
 
 
-def _remember(parts: Parts, status: int) -> None:
+def _remember(parts: Parts, client_id: str, status: int) -> None:
     key = request.headers.get("Idempotency-Key")
     if key is not None:
-        remember_status(parts.store, client_id=caller().client_id, key=key, status_code=status)
+        remember_status(parts.store, client_id=client_id, key=key, status_code=status)
