@@ -117,6 +117,32 @@ def test_a_job_is_canceled_and_one_that_ended_is_not(verb: Verb, served: Served)
     assert verb("jobs", "cancel", ended(served, status="failed")).exit_code == 5
 
 
+def test_a_job_is_run_again(verb: Verb, served: Served):
+    track_id = served.api.submit(input={"seed": 7})
+    done = verb("jobs", "rerun", track_id, "--width", "256")
+    assert (done.exit_code, done.stderr) == (0, "")
+    again = served.api.get(f"/v1/jobs/{done.stdout.strip()}").json
+    assert (again["parent_track_id"], again["seed"], again["input"]["width"]) == (track_id, 7, 256)
+    assert as_json(verb("jobs", "rerun", track_id, "--seed", "9", "--output", "json"))["seed"] == 9
+    assert as_json(verb("jobs", "rerun", track_id, "--seed", "new", "--output", "json"))["seed"] != 7
+    assert verb("jobs", "rerun", track_id, "--seed", "old").exit_code == 2
+    assert verb("jobs", "rerun", track_id, "--width", "7").exit_code == 2
+    assert verb("jobs", "rerun", new_track_id()).exit_code == 3
+
+
+def test_a_job_is_explained(verb: Verb, served: Served):
+    track_id = served.api.submit()
+    done = verb("jobs", "explain", track_id)
+    assert done.exit_code == 0
+    verdict = (
+        f"{track_id} is queued.\nIt waits in the queue for a slot at modelslab, at place 1.\nNext: It is sent when"
+    )
+    assert done.stdout.startswith(verdict)
+    assert "taken in as number" in done.stdout
+    assert as_json(verb("jobs", "explain", track_id, "--output", "json"))["status"] == "queued"
+    assert verb("jobs", "explain", new_track_id()).exit_code == 3
+
+
 def test_a_job_is_erased(verb: Verb, served: Served):
     track_id = served.api.submit()
     erasure = as_json(verb("jobs", "erase", track_id, "--output", "json"))

@@ -41,6 +41,8 @@ def test_a_pause_is_explained_and_its_words_are_for_admins(api: Api, admin: Api)
     mine, theirs = (each.get(f"/v1/jobs/{track_id}/explain").json for each in (api, admin))
     assert mine["waiting_for"] == theirs["waiting_for"] == "provider_paused"
     assert ("the bill is open" in mine["verdict"], "the bill is open" in theirs["verdict"]) == (False, True)
+    shown = api.get(f"/v1/jobs/{track_id}").json
+    assert (shown["waiting_for"], shown["next_action_at"]) == ("provider_paused", None)
     assert (mine["next_at"], "somebody resumes" in mine["next_step"]) == (None, True)
 
 

@@ -43,7 +43,9 @@ def explained(
     """Explain a job's row. `names_reasons`: whoever asks may read what somebody wrote when they paused a provider."""
     attempts = reads.attempts_of(connection, job["track_id"], limit=MOST)
     case = _case(connection, job, attempts, policy, names_reasons=names_reasons, now=now)
-    waits_for_it = case.pause is not None and case.waiting_for is WaitingFor.PROVIDER_SLOT
+    # As `show` has it.
+    in_the_queue = case.waiting_for is WaitingFor.PROVIDER_SLOT or (case.due_at or now) <= now
+    waits_for_it = case.pause is not None and not case.pause.probing and in_the_queue
     told = reads.events_of(connection, job["track_id"], limit=MOST)
     steps = [Step(event["created_at"], words(event["type"], event["data"]), event["type"]) for event in told]
     timeline = sorted([*steps, *_looks(attempts)], key=lambda step: step.at)

@@ -1,7 +1,7 @@
 """How a job, its pictures and an event look outside, as the public contract names them: one shape for every answer and
 for the webhooks that we send. Reads; nothing here writes."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,25 +63,27 @@ def found(
     """Jobs that were read with their pictures. Nothing more is asked of those that are not queued."""
     rows = [each.job for each in jobs]
     places = reads.queue_positions(connection, rows)
-    slotless = any(row["waiting_for"] == WaitingFor.PROVIDER_SLOT for row in rows)
-    paused = reads.paused_providers(connection, now) if slotless else set()
+    waits = [_waits_in_the_queue(row, now) for row in rows]
+    paused = reads.paused_providers(connection, now) if any(waits) else {}
     return [
         job(
-            each.job | _now(each.job, paused),
+            each.job | ({"waiting_for": WaitingFor.PROVIDER_PAUSED.value} if stopped else {}),
             each.images,
             addresses,
-            next_action_at=each.next_action_at,
+            next_action_at=paused[each.job["provider"]] if stopped else each.next_action_at,
             queue_position=places.get(each.job["track_id"]),
             now=now,
         )
-        for each in jobs
+        for each, queued in zip(jobs, waits, strict=True)
+        for stopped in [queued and each.job["provider"] in paused]
     ]
 
 
-def _now(row: dict[str, Any], paused: Collection[str]) -> dict[str, Any]:
-    """A job that waits for a slot waits for its provider while that is paused: no row is written for it."""
-    waits = row["waiting_for"] == WaitingFor.PROVIDER_SLOT and row["provider"] in paused
-    return {"waiting_for": WaitingFor.PROVIDER_PAUSED.value} if waits else {}
+def _waits_in_the_queue(row: dict[str, Any], now: datetime) -> bool:
+    """It would be sent, had its provider a free slot: a pause is what it waits for then, and no row is written for
+    that. So it is for a retry whose time has come."""
+    retries: bool = row["waiting_for"] == WaitingFor.RETRY_AT and row["due_at"] is not None and row["due_at"] <= now
+    return retries or bool(row["waiting_for"] == WaitingFor.PROVIDER_SLOT)
 
 
 def job(

@@ -36,11 +36,12 @@ def provider_state(connection: Connection) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in connection.execute(statement)]
 
 
-def paused_providers(connection: Connection, now: datetime) -> set[str]:
-    """The providers to which nothing is sent now."""
-    statement = select(ProviderState.provider).where(ProviderState.paused_at.is_not(None))
+def paused_providers(connection: Connection, now: datetime) -> dict[str, datetime | None]:
+    """The providers to which nothing is sent now, and until when; None: until somebody resumes them."""
+    statement = select(ProviderState.provider, ProviderState.paused_until)
     holds = or_(ProviderState.paused_until.is_(None), ProviderState.paused_until > now)
-    return set(connection.scalars(statement.where(holds)))
+    rows = connection.execute(statement.where(ProviderState.paused_at.is_not(None), holds))
+    return {row.provider: row.paused_until for row in rows}
 
 
 def _slots_in_use(connection: Connection, provider: str, now: datetime) -> int:
