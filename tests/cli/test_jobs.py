@@ -1,6 +1,8 @@
 """`submit`, `wait` and `jobs` against a real server: results on stdout, talk on stderr, and the exit codes."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click.testing
@@ -115,6 +117,20 @@ def test_a_job_is_canceled_and_one_that_ended_is_not(verb: Verb, served: Served)
     assert "status: canceled" in verb("jobs", "cancel", track_id).stdout
     assert verb("jobs", "cancel", track_id).exit_code == 0
     assert verb("jobs", "cancel", ended(served, status="failed")).exit_code == 5
+
+
+def test_jobs_are_exported_to_a_file_or_stdout(verb: Verb, served: Served, tmp_path: Path):
+    kept = served.api.submit(reference="r")
+    served.api.submit()
+    done = verb("jobs", "export", "--reference", "r")
+    assert (done.exit_code, json.loads(done.stdout)["track_id"]) == (0, kept)
+    path = tmp_path / "jobs.csv"
+    assert verb("jobs", "export", str(path), "--format", "csv", "--status", "queued").exit_code == 0
+    assert path.read_text().startswith("track_id,number,status,")
+    assert len(path.read_text().splitlines()) == 3
+    failed = tmp_path / "failed.csv"
+    assert verb("jobs", "export", str(failed), "--created-after", "yesterday").exit_code == 2
+    assert not failed.exists()
 
 
 def test_a_job_is_run_again(verb: Verb, served: Served):

@@ -41,7 +41,14 @@ def known_ids(app: Flask, store: Store) -> dict[str, str]:
     """What there is, by the names that paths use; a request may as well hit something."""
     api = Api(app.test_client(), None, BOOTSTRAP_KEY)  # type: ignore[arg-type] # calls alone
     job = api.get(f"/v1/jobs/{api.submit(tags=['a'], metadata={'a': 1})}").json
-    return {"track_id": job["track_id"], "image_id": job["images"][0]["image_id"], "ext": "png", "name": "modelslab"}
+    batch = api.post("/v1/batches", {"jobs": [{"input": {"prompt": "x"}}]}).json
+    return {
+        "batch_id": batch["batch_id"],
+        "track_id": job["track_id"],
+        "image_id": job["images"][0]["image_id"],
+        "ext": "png",
+        "name": "modelslab",
+    }
 
 
 def fuzz(app: Flask, store: Store, examples: int) -> int:

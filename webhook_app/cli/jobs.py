@@ -1,7 +1,7 @@
 """`submit` and `jobs`: jobs on a server, from anywhere."""
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -46,7 +46,7 @@ def submit(
 
 @click.group()
 def jobs() -> None:
-    """List, show, explain, rerun, resolve, cancel and erase jobs."""
+    """List, export, show, explain, rerun, resolve, cancel and erase jobs."""
 
 
 @jobs.command("list")
@@ -69,6 +69,25 @@ def _line(job: "Job") -> list[str]:
     short = prompt if len(prompt) <= PROMPT_SHOWN else prompt[:PROMPT_SHOWN] + "…"
     created = job["created_at"].partition(".")[0].removesuffix("Z") + "Z"
     return [job["track_id"], job["status"], job["archive_status"], created, job["reference"] or "", short]
+
+
+@jobs.command()
+@click.argument("file", type=click.File("wb", atomic=True), default="-")
+@click.option("--format", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option("--status", multiple=True, type=click.Choice([status.value for status in Status]), help="Repeatable.")
+@click.option("--tag", multiple=True, help="Repeatable.")
+@click.option("--reference")
+@click.option("--batch-id")
+@click.option("--created-after", help="RFC 3339, inclusive.")
+@click.option("--created-before", help="RFC 3339, exclusive.")
+@talks_to_a_server
+def export(client: "Client", file: BinaryIO, format: Any, **filters: Any) -> None:
+    """Write all jobs that the filters leave into FILE (default: stdout), as JSON Lines or CSV.
+
+    A file is there when it is whole: one that is cut off leaves none.
+    """
+    for piece in client.export(format=format, **filters):
+        file.write(piece)
 
 
 @jobs.command()

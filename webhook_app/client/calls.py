@@ -1,6 +1,6 @@
 """One HTTP call to a server: the key goes along, and whatever goes wrong becomes one kind of error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import requests
@@ -8,6 +8,7 @@ from requests.auth import AuthBase
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 30.0
+PIECE = 1 << 16
 UNREACHABLE = "unreachable"
 NOT_UNDERSTOOD = "not_understood"
 
@@ -74,21 +75,28 @@ class Calls:
     ) -> tuple[Any, requests.Response]:
         """The JSON that the server answers, and the answer. It may take `wait_s` longer than usual. Raises
         `ApiError`."""
+        answer = self._answer(method, path, params=params, json=body, headers=headers, wait_s=wait_s)
+        return _read(answer), answer
+
+    def pieces(self, path: str, *, params: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+        """What the server sends, as it comes. Raises `ApiError`, in the middle too: then it is not whole."""
+        with self._answer("GET", path, params=params, stream=True) as answer:
+            if answer.status_code != 200:
+                _read(answer)
+            try:
+                yield from answer.iter_content(PIECE)
+            except requests.RequestException as error:
+                detail = f"{self.url} ended in the middle: {type(error).__name__}"
+                raise ApiError(None, UNREACHABLE, detail) from error
+
+    def _answer(self, method: str, path: str, *, wait_s: float = 0.0, **request: Any) -> requests.Response:
         timeout = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S + wait_s)
         try:
-            answer = self._session.request(
-                method,
-                self.url + path,
-                params=params,
-                json=body,
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,  # The key is for this server and for no other.
-            )
+            # The key is for this server and for no other: no redirects.
+            return self._session.request(method, self.url + path, timeout=timeout, allow_redirects=False, **request)
         except requests.RequestException as error:
             detail = f"{self.url} cannot be reached: {type(error).__name__}"
             raise ApiError(None, UNREACHABLE, detail) from error
-        return _read(answer), answer
 
 
 def retry_after_s(answer: requests.Response) -> int | None:

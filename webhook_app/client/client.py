@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 from webhook_app.client.awaiting import wait_for
@@ -127,6 +127,10 @@ class Client:
         batch: Batch
         batch, _ = self._calls.json("POST", f"{_batch_path(batch_id)}/cancel")
         return batch
+
+    def export(self, *, format: Literal["jsonl", "csv"] = "jsonl", **filters: Any) -> Iterator[bytes]:
+        """All jobs that these filters leave, as a file in pieces. It is whole only when no `ApiError` ends it."""
+        return self._calls.pieces("/v1/export", params={"format": format, **dict(_parameters(filters))})
 
     def resolve(self, track_id: str, decision: Decision) -> Job:
         """Decide about a job whose submit nobody confirmed: send it again, or let it fail. For admins."""

@@ -29,6 +29,7 @@ ANYTHING: dict[str, Any] = {}
 # The first that a path begins with; in the order in which `/docs` shows them.
 GROUPS = {
     "/v1/jobs": "Jobs",
+    "/v1/export": "Jobs",
     "/v1/batches": "Batches",
     "/v1/erasures": "Erasing",
     "/v1/events": "Events",

@@ -1,7 +1,6 @@
 """`GET /v1/jobs`: the caller's jobs, filtered, by pages."""
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -37,8 +36,8 @@ def _instant(value: Any) -> datetime:
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
-class JobQuery(paging.Page):
-    """Filters. Repeated `status`, `tag` and `flag` mean any of them; different filters must all hold."""
+class JobFilters(paging.Query):
+    """Repeated `status`, `tag` and `flag` mean any of them; different filters must all hold."""
 
     status: list[Status] = Field(default_factory=list)
     tag: Words = Field(default_factory=list)
@@ -56,6 +55,10 @@ class JobQuery(paging.Page):
     order: Literal["-created_at", "created_at"] = "-created_at"
 
 
+class JobQuery(JobFilters, paging.Page):
+    """The filters, and which page of what they leave."""
+
+
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The list."""
 
@@ -70,18 +73,20 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
     )
     def get_jobs() -> ResponseReturnValue:
         """Newest first unless asked otherwise; erased jobs are left out. `metadata.KEY=VALUE` filters by metadata."""
-        metadata = _metadata(request.args)
+        metadata = metadata_asked()
         asked = reading.query(JobQuery, leaving=METADATA)
         listing = paging.Listing(parts, f"jobs {asked.order}", ("created_at", "number"), asked)
-        wanted = _filter(asked, metadata, paging.instant_and_id(listing.after))
+        wanted = job_filter(asked, metadata, paging.instant_and_id(listing.after))
         with parts.store.reading() as connection:
             rows = reads.jobs(connection, wanted, limit=listing.limit + 1)
             shown = shown_jobs(parts, connection, rows[: listing.limit])
         return listing.shown(shown, rows)
 
 
-def _metadata(parameters: Mapping[str, str]) -> dict[str, str]:
-    found = {name.removeprefix(METADATA): value for name, value in parameters.items() if name.startswith(METADATA)}
+def metadata_asked() -> dict[str, str]:
+    """The request's filters by metadata: member -> value."""
+    given = request.args.items()
+    found = {name.removeprefix(METADATA): value for name, value in given if name.startswith(METADATA)}
     faults = [
         {"pointer": reading.pointer((METADATA + key,)), "message": "Name a member of the metadata, without quotes."}
         for key, value in found.items()
@@ -91,7 +96,8 @@ def _metadata(parameters: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _filter(asked: JobQuery, metadata: dict[str, str], after: reads.Position | None) -> reads.JobFilter:
+def job_filter(asked: JobFilters, metadata: dict[str, str], after: reads.Position | None) -> reads.JobFilter:
+    """The caller's jobs that these filters leave. Raises `InsufficientScope` for another client's."""
     who = caller()
     if asked.client_id is not None and not who.is_admin and asked.client_id != who.client_id:
         raise InsufficientScope("Only an admin key lists another client's jobs.")
