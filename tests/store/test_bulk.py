@@ -8,7 +8,7 @@ from sqlalchemy import select
 from tests.store import rows
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.ids import new_track_id
-from webhook_app.store import attempts, callbacks, changes, events, images, jobs
+from webhook_app.store import callbacks, changes, events, jobs
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import Callback, EventRow, Job, Slot
 
@@ -53,8 +53,9 @@ def test_changes_of_all_tables_are_written_together(store: Store) -> None:
     with store.writing() as connection:
         rows.add(connection, Slot, {"provider": "modelslab", "n": 0, "track_id": track_id, "free_at": rows.NOW})
         job = dict(jobs.lock(connection, [track_id])[track_id]._mapping) | {"waiting_for": "archive"}
-        attempt = dict(attempts.get_many(connection, [(track_id, 1)])[track_id, 1]._mapping) | {"note": ODD}
-        image = dict(images.of_jobs(connection, [track_id])[track_id][0]._mapping) | {"sources": [ODD]}
+        found = changes.read(connection, [track_id], with_images=True)
+        attempt = found.attempts[track_id, 1] | {"note": ODD}
+        image = found.images[track_id][0] | {"sources": [ODD]}
         told = [Event(kind, "worker", rows.NOW, track_id) for kind in (EventType.JOB_QUEUED, EventType.JOB_SUBMITTED)]
         parts: dict[str, Any] = {"changed_jobs": [job], "changed_attempts": [attempt], "changed_images": [image]}
         assert changes.write(connection, **parts, released=[track_id], told=told)
@@ -62,8 +63,9 @@ def test_changes_of_all_tables_are_written_together(store: Store) -> None:
     with store.reading() as connection:
         assert connection.scalar(select(Slot.track_id)) is None
         assert connection.scalars(select(EventRow.type).order_by(EventRow.position)).all() == [e.type for e in told]
-        assert attempts.get_many(connection, [(track_id, 1)])[track_id, 1].note == ODD
-        assert images.of_jobs(connection, [track_id])[track_id][0].sources == [ODD]
+        found = changes.read(connection, [track_id], with_images=True)
+        assert found.attempts[track_id, 1]["note"] == ODD
+        assert found.images[track_id][0]["sources"] == [ODD]
     assert row_of(store, track_id)["waiting_for"] == "archive"
 
 
@@ -83,7 +85,7 @@ def test_a_callback_is_kept_to_the_byte_and_a_double_counted(store: Store, body:
     with store.writing() as connection:
         for _ in range(2):  # Until somebody applies it, it is news.
             assert callbacks.keep(connection, [raw | {"times_seen": 1}]) == {(track_id, 1, rows.SHA256)}
-        callbacks.settle(connection, [key | {"verdict": "orphaned", "problem": None, "applied_at": rows.NOW}])
+        callbacks.SETTLE.execute(connection, [key | {"verdict": "orphaned", "problem": None, "applied_at": rows.NOW}])
         assert callbacks.keep(connection, [raw | {"times_seen": 1}, raw | {"times_seen": 1}]) == set()
     with store.reading() as connection:
         kept = connection.execute(select(Callback.body, Callback.times_seen)).one()

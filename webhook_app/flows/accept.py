@@ -141,7 +141,7 @@ def _write(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     values = new_job(request, track_id, client_id=client_id, key_id=key_id, now=now)
     job, pictures = jobs.add(connection, values), images.new(track_id, values["samples"])
-    changes.add(connection, new_images=pictures, told=queued(job, now))
+    changes.add(connection, new_images=pictures, told=[queued(job, now)])
     return job, pictures
 
 

@@ -18,9 +18,13 @@ from webhook_app.domain.outcome import NotSent, Outcome, Witness
 from webhook_app.flows import consequences, pausing
 from webhook_app.flows.ledger import Ledger, Report
 from webhook_app.flows.policy import Policy
+from webhook_app.store.changes import Rows
 
 # Given a report's place in the batch, its verdict and the job's client: the event that tells of it, None for none.
 Announce = Callable[[int, Verdict, str | None], Event | None]
+# Given the verdicts: what became of callbacks (`track_id, attempt, sha256, verdict, problem, applied_at`), to be
+# written along with the rest.
+Settle = Callable[[Sequence[Verdict]], Rows]
 # The provider has nothing of such an attempt in hand any more.
 ENDED = frozenset(Evidence) - {Evidence.NONE, Evidence.RUNNING}
 
@@ -32,12 +36,13 @@ def apply(
     policy: Policy,
     now: datetime,
     announce: Announce = lambda place, verdict, client_id: None,
+    settle: Settle = lambda verdicts: (),
 ) -> list[Verdict]:
     """Apply reports in the caller's transaction; one verdict for each, in order. May be repeated with the same reports.
     What `announce` makes of a report stands in the log before what follows from it."""
     ledger = Ledger(connection, reports)
     verdicts = decide_all(ledger, reports, policy=policy, now=now, announce=announce)
-    ledger.write(connection, now=now)
+    ledger.write(connection, settled=settle(verdicts), now=now)
     pausing.learn_from(connection, [(ledger.jobs.get(report.track_id), report) for report in reports], now=now)
     return verdicts
 

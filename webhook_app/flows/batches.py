@@ -87,7 +87,7 @@ def _write(
     asked = [new_job(each, new_track_id(), client_id=client_id, key_id=key_id, now=now) for each in requests]
     added = jobs.add_all(connection, [job | {"batch_id": batch_id} for job in asked])
     pictures = [image for job in added for image in images.new(job["track_id"], job["samples"])]
-    changes.add_all(connection, new_images=pictures, told=[queued(job, now) for job in added])
+    changes.add(connection, new_images=pictures, told=[queued(job, now) for job in added])
     return [job["track_id"] for job in added]
 
 

@@ -10,7 +10,7 @@ from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.events import Event
 from webhook_app.domain.outcome import Finished, NotSent, Outcome, Witness
 from webhook_app.flows import tally
-from webhook_app.store import attempts, changes, images, jobs
+from webhook_app.store import changes, jobs
 from webhook_app.store.batches import End
 
 
@@ -30,15 +30,9 @@ class Ledger:
     def __init__(self, connection: Connection, reports: Sequence[Report]) -> None:
         ids = sorted({report.track_id for report in reports})
         self.jobs = {track_id: dict(row._mapping) for track_id, row in jobs.lock(connection, ids).items()}
-        keys = [(r.track_id, r.attempt) for r in reports if r.track_id in self.jobs]
-        found = attempts.get_many(connection, keys) if keys else {}
-        self.attempts = {key: dict(row._mapping) for key, row in found.items()}
-        finished = {r.track_id for r in reports if isinstance(r.outcome, Finished) and r.track_id in self.jobs}
-        rows = images.of_jobs(connection, sorted(finished)) if finished else {}
-        self.images = {
-            track_id: {index: dict(row._mapping) for index, row in by_index.items()}
-            for track_id, by_index in rows.items()
-        }
+        finished = any(isinstance(report.outcome, Finished) for report in reports)
+        found = changes.read(connection, sorted(self.jobs), with_images=finished)
+        self.attempts, self.images = found.attempts, found.images
         self.changed_jobs: set[str] = set()
         self.changed_attempts: set[tuple[str, int]] = set()
         self.changed_images: set[tuple[str, int]] = set()
@@ -53,8 +47,8 @@ class Ledger:
             attempt["poll_at"] = now
             self.changed_attempts.add((track_id, n))
 
-    def write(self, connection: Connection, *, now: datetime) -> None:
-        """Everything that changed, one statement for each table."""
+    def write(self, connection: Connection, *, settled: changes.Rows = (), now: datetime) -> None:
+        """Everything that changed, one statement for each table; `settled` is what became of callbacks."""
         self.events += tally.completed(connection, self.ends, by="provider", now=now)
         written = changes.write(
             connection,
@@ -63,6 +57,7 @@ class Ledger:
             changed_images=[self.images[track_id][index] for track_id, index in sorted(self.changed_images)],
             released=sorted(self.released),
             told=self.events,
+            settled=settled,
         )
         if not written:
             raise DatabaseUnavailable("A locked job was changed by somebody else.", retry_after_s=1)

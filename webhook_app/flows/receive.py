@@ -135,15 +135,19 @@ def _apply(
     def announce(place: int, verdict: Verdict, client_id: str | None) -> Event | None:
         return _event(readable[place][0], verdict, client_id, fresh, now)
 
-    applied = iter(apply(connection, reports, policy=policy, now=now, announce=announce))
-    verdicts = [next(applied) if item.outcome is not None else _unapplied(item, erased) for item in judged]
-    pairs = list(zip(judged, verdicts, strict=True))
-    callbacks.settle(connection, [_settled(item, verdict, now) for item, verdict in pairs])
+    pairs: list[tuple[Judged, Verdict]] = []
+
+    def settle(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+        applied = iter(verdicts)
+        pairs.extend((i, next(applied) if i.outcome is not None else _unapplied(i, erased)) for i in judged)
+        return [_settled(item, verdict, now) for item, verdict in pairs]
+
+    apply(connection, reports, policy=policy, now=now, announce=announce, settle=settle)
     gone = {_key(item) for item, verdict in pairs if verdict is Verdict.ERASED}
     if gone:
         callbacks.erase(connection, sorted(gone))
     _tell_unapplied(connection, [(item, verdict) for item, verdict in pairs if item.outcome is None], fresh, now)
-    return verdicts
+    return [verdict for _, verdict in pairs]
 
 
 def _erased_among(connection: Connection, judged: Sequence[Judged]) -> set[str]:

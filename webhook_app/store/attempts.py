@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, text, tuple_, update
 
 from webhook_app.domain.job import RESENDABLE, Evidence, Status
-from webhook_app.store.bulk import SaveMany, Statement, table_of
+from webhook_app.store.bulk import SaveMany, table_of
 from webhook_app.store.jobs import error_without_text
 from webhook_app.store.tables import Attempt, Job
 
@@ -26,7 +26,6 @@ MOVABLE = [
 ]
 ATTEMPTS = table_of(Attempt)
 REPEATS = text("attempts.repeats_unconfirmed")  # As the partial index has it; SQLite would not see it in `= 1`.
-OF_JOBS = Statement(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_id)))
 SAVE = SaveMany(ATTEMPTS, key=["track_id", "n"], columns=MOVABLE)
 
 
@@ -50,13 +49,6 @@ def get(connection: Connection, track_id: str, n: int) -> Row[Any] | None:
     """One attempt."""
     statement = select(Attempt.__table__).where(Attempt.track_id == track_id, Attempt.n == n)
     return connection.execute(statement).one_or_none()
-
-
-def get_many(connection: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Row[Any]]:
-    """Attempts by (track_id, n); unknown ones are left out. The job's lock covers them."""
-    wanted = set(keys)
-    rows = OF_JOBS.execute(connection, sorted({track_id for track_id, _ in wanted}))
-    return {key: row for row in rows if (key := (row.track_id, row.n)) in wanted}
 
 
 def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> None:

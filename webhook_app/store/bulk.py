@@ -122,33 +122,38 @@ class AddMany(Many):
 
 
 class Together:
-    """Several statements over different tables, in one round trip where the database can do that."""
+    """Several statements over different tables, in one round trip where the database can do that. `called` are
+    functions of PostgreSQL that are called in it as well."""
 
-    def __init__(self, *parts: Many) -> None:
+    def __init__(self, *parts: Many, called: Sequence[ColumnElement[Any]] = ()) -> None:
         self._parts = parts
-        self._made: dict[tuple[int, ...], Executable] = {}
+        self._called = called
+        self._made: dict[tuple[tuple[int, ...], bool], Executable] = {}
 
-    def execute(self, connection: Connection, *rows_of_parts: Rows) -> list[int]:
+    def execute(self, connection: Connection, *rows_of_parts: Rows, **arguments: Any) -> list[int]:
         """Run each part for its rows, in this order; a part without rows is left out. Returns how many rows each found
-        or made. On PostgreSQL all see the database as it was before."""
+        or made. On PostgreSQL all see the database as it was before, and what is to be called is, with these
+        `arguments`; without any it is not."""
         used = tuple(n for n, rows in enumerate(rows_of_parts) if rows)
         counts = [0] * len(self._parts)
         if not used:
             return counts
         if _is_postgresql(connection):
             parameters = {self._parts[n].parameter: self._parts[n].as_json(rows_of_parts[n]) for n in used}
-            found = list(connection.execute(self._statement(used), parameters).one())
+            statement = self._statement(used, calls=bool(arguments))
+            found = list(connection.execute(statement, parameters | arguments).one())[: len(used)]
         else:
             found = [self._parts[n].execute(connection, rows_of_parts[n]).rowcount for n in used]
         for n, count in zip(used, found, strict=True):
             counts[n] = count
         return counts
 
-    def _statement(self, used: tuple[int, ...]) -> Executable:
-        if used not in self._made:
+    def _statement(self, used: tuple[int, ...], *, calls: bool) -> Executable:
+        if (used, calls) not in self._made:
             done = [self._parts[n].postgresql.returning(literal(1)).cte(f"part_{n}") for n in used]
-            self._made[used] = select(*(select(func.count()).select_from(part).scalar_subquery() for part in done))
-        return self._made[used]
+            counts = (select(func.count()).select_from(part).scalar_subquery() for part in done)
+            self._made[used, calls] = select(*counts, *(self._called if calls else ()))
+        return self._made[used, calls]
 
 
 def _is_postgresql(connection: Connection) -> bool:

@@ -42,6 +42,7 @@ KEEP = AddMany(
     ],
     finish=_count_doubles,
 )
+# What became of callbacks; the first verdict stays (but see `settle_again`).
 SETTLE = SaveMany(
     CALLBACKS,
     key=KEY,
@@ -70,12 +71,6 @@ def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
         first["times_seen"] += 1
     kept = KEEP.execute(connection, list(once.values()))
     return {(row.track_id, row.attempt, row.sha256) for row in kept if row.applied_at is None}
-
-
-def settle(connection: Connection, settled: Sequence[dict[str, Any]]) -> None:
-    """Write what became of callbacks: each dict has `track_id, attempt, sha256, verdict, problem, applied_at`. The
-    first verdict stays (but see `settle_again`)."""
-    SETTLE.execute(connection, settled)
 
 
 def adoptable(connection: Connection, *, limit: int) -> Sequence[str]:

@@ -1,29 +1,64 @@
-"""What a batch of reports changed, written together. The locks of the jobs are held; nothing here commits."""
+"""The rows that a batch of reports is about, read and written together. The locks of the jobs are held; nothing here
+commits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from webhook_app.domain.events import Event
-from webhook_app.store import attempts, events, images, jobs, slots
-from webhook_app.store.bulk import Together
+from webhook_app.store import attempts, callbacks, events, images, jobs, slots
+from webhook_app.store.attempts import ATTEMPTS
+from webhook_app.store.bulk import Statement, Together
+from webhook_app.store.images import IMAGES
 
 Rows = Sequence[dict[str, Any]]
-ADD = Together(images.ADD, events.ADD)
-WRITE = Together(jobs.SAVE, attempts.SAVE, images.SAVE, slots.RELEASE, events.ADD)
+ADD = Together(images.ADD, events.ADD, called=[events.NOTIFIED])
+WRITE = Together(
+    jobs.SAVE, attempts.SAVE, images.SAVE, slots.RELEASE, callbacks.SETTLE, events.ADD, called=[events.NOTIFIED]
+)
+ALONE = Statement(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_id)))
+# A row for each attempt and picture of a job: one and one, nearly always.
+WITH_IMAGES = Statement(
+    lambda among: (
+        select(ATTEMPTS, IMAGES)
+        .outerjoin(IMAGES, IMAGES.c.track_id == ATTEMPTS.c.track_id)
+        .where(among(ATTEMPTS.c.track_id))
+        .order_by(ATTEMPTS.c.track_id, IMAGES.c.index)
+    )
+)
+OF_ATTEMPT = [column.key for column in ATTEMPTS.c]
+OF_IMAGE = [column.key for column in IMAGES.c]
 
 
-def add(connection: Connection, *, new_images: Rows, told: Event) -> None:
-    """The pictures of a new job, and the event that tells of it."""
-    ADD.execute(connection, new_images, [events.row_of(told)])
-    events.notify(connection, [told.track_id] if told.track_id else [])
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Attempts by (track_id, n), and pictures by track_id and then by index, as rows to be changed."""
+
+    attempts: dict[tuple[str, int], dict[str, Any]]
+    images: dict[str, dict[int, dict[str, Any]]]
 
 
-def add_all(connection: Connection, *, new_images: Rows, told: Sequence[Event]) -> None:
+def read(connection: Connection, track_ids: Sequence[str], *, with_images: bool) -> Found:
+    """The attempts of these jobs, and their pictures when asked for: those of a job without any attempt are not wanted
+    by anybody."""
+    found = Found({}, {})
+    if not track_ids:
+        return found
+    for row in (WITH_IMAGES if with_images else ALONE).execute(connection, track_ids):
+        attempt = dict(zip(OF_ATTEMPT, row, strict=False))
+        found.attempts.setdefault((attempt["track_id"], attempt["n"]), attempt)
+        image = dict(zip(OF_IMAGE, row[len(OF_ATTEMPT) :], strict=False))
+        pictures = found.images.setdefault(attempt["track_id"], {})
+        if image and image["image_id"] is not None:
+            pictures[image["index"]] = image
+    return found
+
+
+def add(connection: Connection, *, new_images: Rows, told: Sequence[Event]) -> None:
     """The pictures of new jobs, and the events that tell of them."""
-    ADD.execute(connection, new_images, [events.row_of(event) for event in told])
-    events.notify(connection, [event.track_id for event in told if event.track_id])
+    _together(connection, ADD, new_images, told=told)
 
 
 def write(
@@ -34,11 +69,20 @@ def write(
     changed_images: Rows,
     released: Sequence[str],
     told: Sequence[Event],
+    settled: Rows = (),
 ) -> bool:
-    """Write rows back as `jobs.save`, `attempts.save`, `images.save` do, free the slots of the `released` jobs, and
-    append the events. False when a job moved meanwhile, which the locks should have made impossible."""
+    """Write rows back as `jobs.save`, `attempts.save`, `images.save` do, free the slots of the `released` jobs, append
+    the events, and settle callbacks. False when a job moved meanwhile, which the locks should have made impossible."""
     freed = [{"track_id": track_id} for track_id in released]
-    told_rows = [events.row_of(event) for event in told]
-    moved, *_ = WRITE.execute(connection, changed_jobs, changed_attempts, changed_images, freed, told_rows)
-    events.notify(connection, events.subjects(told))
+    moved, *_ = _together(connection, WRITE, changed_jobs, changed_attempts, changed_images, freed, settled, told=told)
     return moved == len(changed_jobs)
+
+
+def _together(connection: Connection, statement: Together, *rows: Rows, told: Sequence[Event]) -> list[int]:
+    """The rows, the events behind them, and the notification in the same round trip; only a large one has a second."""
+    ids = events.subjects(told)
+    first, others = ids[: events.IDS_IN_A_NOTIFICATION], ids[events.IDS_IN_A_NOTIFICATION :]
+    payload = {"payload": ",".join(first)} if first else {}
+    counts = statement.execute(connection, *rows, [events.row_of(event) for event in told], **payload)
+    events.notify(connection, others)
+    return counts

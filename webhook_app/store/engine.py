@@ -53,6 +53,7 @@ class Store:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.listen_url = make_url(normalised(listen_url)) if listen_url else self.url
         self.engine = _sqlite_engine(self.url, pool_size) if self.is_sqlite else _postgresql_engine(self.url, pool_size)
+        self._writing = self.engine.execution_options(immediate=True)
         alone = {"unbound": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._looking = self.engine.execution_options(**alone)  # The same pool.
 
@@ -60,10 +61,8 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """One transaction that may write. On SQLite it takes the write lock at once, so it never fails half-way for
         it."""
-        with _translated(), self.engine.connect() as connection:
-            connection = connection.execution_options(immediate=True)
-            with connection.begin():
-                yield connection
+        with _translated(), self._writing.connect() as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def trying(self) -> Iterator[Connection]:

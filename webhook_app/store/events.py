@@ -14,7 +14,8 @@ CHANNEL = "webhook_app"
 IDS_IN_A_NOTIFICATION = 100  # PostgreSQL refuses the whole transaction when a payload reaches 8,000 bytes.
 EVENTS = table_of(EventRow)
 ADD = AddMany(EVENTS, columns=["event_id", "type", "track_id", "client_id", "batch_id", "actor", "data", "created_at"])
-NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload", type_=Text())))
+NOTIFIED = func.pg_notify(CHANNEL, bindparam("payload", type_=Text()))
+NOTIFY = select(NOTIFIED)
 
 
 def append(connection: Connection, events: Sequence[Event]) -> None:
@@ -25,9 +26,9 @@ def append(connection: Connection, events: Sequence[Event]) -> None:
     notify(connection, subjects(events))
 
 
-def subjects(events: Iterable[Event]) -> set[str]:
-    """What these events are about, as whoever waits for it knows it: jobs, and whole batches."""
-    return {about for event in events if (about := event.track_id or event.batch_id)}
+def subjects(events: Iterable[Event]) -> list[str]:
+    """What these events are about, as whoever waits for it knows it, in order: jobs, and whole batches."""
+    return sorted({about for event in events if (about := event.track_id or event.batch_id)})
 
 
 def notify(connection: Connection, ids: Iterable[str]) -> None:
