@@ -109,6 +109,7 @@ class Settings(BaseModel):
     modelslab_max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 5
     modelslab_output_hosts: Annotated[tuple[str, ...], Commas] = ()
     private_output_hosts: Annotated[tuple[str, ...], Commas, AfterValidator(_host_and_port)] = ()
+    private_webhook_hosts: Annotated[tuple[str, ...], Commas, AfterValidator(_host_and_port)] = ()
     max_queued: Whole = 100_000
     image_access: Literal["public", "signed", "key"] = "public"
     image_url_ttl_s: Annotated[int, Field(ge=1, le=31_536_000)] = 86_400

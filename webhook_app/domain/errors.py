@@ -99,6 +99,10 @@ class IdempotencyInProgress(ProblemError):
     code, status, title = "idempotency_in_progress", 409, "The first request with this Idempotency-Key is still running"
 
 
+class EndpointNotActive(ProblemError):
+    code, status, title = "endpoint_not_active", 409, "No active endpoint has this URL"
+
+
 class Erased(ProblemError):
     code, status, title = "erased", 410, "Erased"
 

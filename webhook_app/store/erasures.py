@@ -27,6 +27,11 @@ def get(connection: Connection, erasure_id: str) -> Row[Any] | None:
     return connection.execute(select(Erasure.__table__).where(Erasure.erasure_id == erasure_id)).one_or_none()
 
 
+def is_any_due(connection: Connection, *, now: datetime) -> bool:
+    """Whether there is something to claim."""
+    return bool(connection.scalar(select(exists().where(Erasure.due_at <= now))))
+
+
 def claim(connection: Connection, *, limit: int, put_off_until: datetime, now: datetime) -> list[Row[Any]]:
     """Those that are due, the longest first, put off so that nobody else takes them meanwhile: should the worker die,
     they are due again then."""

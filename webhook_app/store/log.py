@@ -3,7 +3,7 @@ changes an event, and the database refuses what is not this."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Integer, Text, bindparam, func, select
@@ -41,6 +41,7 @@ UNCHAINED = (
     .limit(bindparam("most", type_=Integer()))
 )
 HASH_AT = select(EVENTS.c.hash).where(EVENTS.c.seq == bindparam("seq"))
+WRITTEN_AT = select(EVENTS.c.created_at).where(EVENTS.c.seq == bindparam("seq"))
 HISTORIES = Statement(
     lambda among: (
         select(EVENTS.c.track_id, EVENTS.c.position, EVENTS.c.type, EVENTS.c.data)
@@ -51,6 +52,7 @@ HISTORIES = Statement(
 SEAL = SaveMany(EVENTS, key=["position"], columns=["seq", "previous_hash", "hash"], found=[EVENTS.c.seq.is_(None)])
 CHAIN = SaveMany(EVENTS, key=["position"], columns=["previous_hash", "hash"], found=[EVENTS.c.hash.is_(None)])
 SEAL_AND_COUNT = Together(SEAL, counters.ADD_UP)
+COMMITTED_WITHIN = timedelta(minutes=10)
 SEALER_LOCK = 0x57_41_50_50  # Any constant: all sealers of an installation agree on it.
 
 
@@ -87,6 +89,28 @@ def may_seal(connection: Connection) -> bool:
     if connection.dialect.name != "postgresql":
         return True  # The write lock is ours already.
     return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(SEALER_LOCK))))
+
+
+def wait_for_sealer(connection: Connection) -> None:
+    """Let the sealer that is at work finish: whoever seals afterwards sees what is committed by now. On SQLite nobody
+    else is at work."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock_shared(SEALER_LOCK)))
+
+
+def numbers_since(connection: Connection, since: datetime) -> tuple[int, int]:
+    """The number after which all sealed events lie that were written since then, and the last number given. Numbers
+    follow time, but for what was committed late: hence some earlier ones too."""
+    last = connection.execute(LAST).one_or_none()
+    low, high = 0, 0 if last is None else last.seq
+    while low < high:
+        middle = (low + high) // 2
+        written_at = connection.scalar(WRITTEN_AT, {"seq": middle + 1})
+        if written_at is not None and written_at < since - COMMITTED_WITHIN:
+            low = middle + 1
+        else:
+            high = middle
+    return low, 0 if last is None else last.seq
 
 
 def unsealed(connection: Connection, *, limit: int) -> Unsealed:

@@ -7,6 +7,7 @@ from webhook_app.store.tables.jobs import Attempt, Callback, Job
 from webhook_app.store.tables.log import CounterRow, EventRow, LogHead, LogRow, SigningKey
 from webhook_app.store.tables.pictures import Blob, Erasure, Image
 from webhook_app.store.tables.providers import ProviderState, Slot
+from webhook_app.store.tables.webhooks import Delivery, DeliveryAttempt, Endpoint, Receiver, WebhookSecret
 
 __all__ = [
     "ApiKey",
@@ -17,6 +18,9 @@ __all__ = [
     "Callback",
     "Client",
     "CounterRow",
+    "Delivery",
+    "DeliveryAttempt",
+    "Endpoint",
     "Erasure",
     "EventRow",
     "IdempotencyKey",
@@ -25,7 +29,9 @@ __all__ = [
     "LogHead",
     "LogRow",
     "ProviderState",
+    "Receiver",
     "SigningKey",
     "Slot",
     "TrackId",
+    "WebhookSecret",
 ]

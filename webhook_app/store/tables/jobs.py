@@ -38,6 +38,7 @@ class Job(Base):
             "batch_id",
             where="batch_id IS NOT NULL AND (completed_at IS NULL OR archive_status = 'pending')",
         ),
+        partial("ix_jobs_webhook", "track_id", where="webhook IS NOT NULL"),
         partial("ix_jobs_retention", "completed_at", where="completed_at IS NOT NULL AND erased_at IS NULL"),
         {"sqlite_autoincrement": True},
     )
