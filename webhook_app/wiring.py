@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 from webhook_app.domain.links import Links
 from webhook_app.domain.tokens import Tokens
+from webhook_app.domain.vault import Vault
 from webhook_app.flows.policy import Policy
 from webhook_app.flows.show import Addresses
 from webhook_app.net.fetch import GuardedFetcher
-from webhook_app.net.port import Fetcher
+from webhook_app.net.port import Fetcher, Sender
+from webhook_app.net.post import GuardedSender
 from webhook_app.pictures.inspect import PictureInspector
 from webhook_app.pictures.port import Inspector
 from webhook_app.provider.modelslab.client import ModelsLab
@@ -42,6 +44,8 @@ class Parts:
     tokens: Tokens
     providers: Mapping[str, Provider]
     fetcher: Fetcher
+    sender: Sender
+    vault: Vault
     storage: Storage
     inspector: Inspector
     spool: Spool
@@ -62,6 +66,8 @@ def build(settings: Settings) -> Parts:
         tokens=Tokens(settings.secret_keys),
         providers={MODELSLAB: provider},
         fetcher=GuardedFetcher(provider.output_hosts, private, max_bytes=LARGEST_PICTURE),
+        sender=GuardedSender(frozenset(settings.private_webhook_hosts)),
+        vault=Vault(settings.secret_keys),
         storage=storage_of(settings),
         inspector=PictureInspector(LARGEST_PICTURE),
         spool=FileSpool(settings.spool_dir),

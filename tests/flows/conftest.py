@@ -7,6 +7,7 @@ import pytest
 
 from tests.flows.erasing import Eraser
 from tests.flows.keeper import Keeper
+from tests.flows.postman import Postman
 from tests.flows.world import World
 from webhook_app.pictures.inspect import PictureInspector
 from webhook_app.storage.local import LocalStorage
@@ -33,3 +34,8 @@ def keeper(world: World, tmp_path: Path, inspector: PictureInspector) -> Keeper:
 @pytest.fixture
 def eraser(keeper: Keeper, tmp_path: Path) -> Eraser:
     return Eraser(keeper, tmp_path)
+
+
+@pytest.fixture
+def postman(world: World) -> Postman:
+    return Postman(world)

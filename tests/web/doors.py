@@ -13,10 +13,12 @@ from sqlalchemy import insert, update
 from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.domain.outcome import CallbackReading, Finished, Picture, PollAnswer, SubmitAnswer, Unread
 from webhook_app.domain.tokens import Tokens
+from webhook_app.domain.vault import Vault
 from webhook_app.flows.accept import JobRequest, accept
 from webhook_app.flows.keys import create_client
 from webhook_app.flows.room import QueueRoom
 from webhook_app.net.port import Fetched
+from webhook_app.net.post import GuardedSender
 from webhook_app.pictures.port import Inspected
 from webhook_app.provider.port import Submission
 from webhook_app.settings import load_settings
@@ -84,6 +86,8 @@ class Doors:
             tokens=Tokens(settings.secret_keys),
             providers={"modelslab": Studio()},
             fetcher=Nowhere(),
+            sender=GuardedSender(frozenset()),
+            vault=Vault(settings.secret_keys),
             storage=storage_of(settings),
             inspector=Blind(),
             spool=FileSpool(settings.spool_dir),

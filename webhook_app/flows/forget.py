@@ -20,7 +20,7 @@ from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.flows import erase, spool
 from webhook_app.provider.port import Provider
 from webhook_app.storage.port import Spool, Storage
-from webhook_app.store import attempts, batches, blobs, callbacks, erasures, idempotency, images, jobs
+from webhook_app.store import attempts, batches, blobs, callbacks, deliveries, erasures, idempotency, images, jobs, log
 from webhook_app.store.engine import Store
 
 # Longer than a whole batch takes, the provider's silence included.
@@ -46,6 +46,9 @@ def forget_due(
     again later."""
     with store.writing() as connection:
         now = clock()
+        if erasures.is_any_due(connection, now=now):
+            # A sealer that looked at a job before it was marked may be about to make a delivery of it.
+            log.wait_for_sealer(connection)
         due = erasures.claim(connection, limit=limit, put_off_until=now + HELD, now=now)
     for many in (row for row in due if row.track_id is None):
         _go_on_with_many(store, many, clock)
@@ -98,6 +101,7 @@ def _take_out_of_rows(store: Store, erasure: Row[Any], now: datetime) -> None:
         attempts.erase(connection, track_id)
         gone_with_it = job.batch_id if batches.is_erased(connection, job.batch_id) else None
         idempotency.erase(connection, track_id=track_id, batch_id=gone_with_it)
+        deliveries.erase(connection, track_id, now=now)
         gone = blobs.let_go(connection, images.erase(connection, track_id))
         jobs.erase(connection, job)
         erasures.save(connection, erasure.erasure_id, digests=sorted({*erasure.digests, *gone}))

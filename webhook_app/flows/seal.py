@@ -1,14 +1,19 @@
 """Sealing the log: gives committed events their gapless `seq` and their hash, and does what follows from them in the
 same transaction. One sealer at a time over all processes."""
 
+from collections.abc import Callable
 from datetime import datetime
+
+from sqlalchemy import Connection
 
 from webhook_app.store import counters, log
 from webhook_app.store.engine import Store
 
+Tell = Callable[[Connection, int, int], object]
 
-def seal(store: Store, *, limit: int = 1000) -> int:
-    """Seal up to `limit` events, oldest first. Returns how many were numbered or, where an older release has numbered
+def seal(store: Store, *, limit: int = 1000, tell: Tell | None = None) -> int:
+    """Seal up to `limit` events, oldest first; `tell` is called in the same transaction with the first and the last of
+    the new numbers: it makes the deliveries. Returns how many were numbered or, where an older release has numbered
     without chaining, chained."""
     with store.writing() as connection:
         if not log.may_seal(connection):
@@ -18,6 +23,8 @@ def seal(store: Store, *, limit: int = 1000) -> int:
             return log.chain(connection, limit=limit)
         events = log.sealed(found)
         log.write(connection, events)
+        if events and tell is not None:
+            tell(connection, events[0].seq, events[-1].seq)
         return len(events)
 
 

@@ -84,7 +84,7 @@ class GuardedFetcher:
         try:
             return session.get(target.url, stream=True, allow_redirects=False, timeout=timeout)
         except (requests.RequestException, HTTPError) as error:
-            raise FetchError("timeout" if deadline.over else _reason(error)) from error
+            raise FetchError("timeout" if deadline.over else reason_of(error)) from error
 
     def _take(self, response: requests.Response, url: str, sink: BinaryIO, deadline: Deadline) -> Fetched:
         if response.status_code != 200:
@@ -125,7 +125,7 @@ def _next_url(url: str, location: str) -> str:
         raise FetchError("bad_url", retryable=False) from error
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """One word for a foreign exception. requests wraps urllib3's at several depths: the whole chain is looked at.
     The order counts: urllib3's errors of name, connecting and time derive from one another."""
     chain = list(_chain(error))

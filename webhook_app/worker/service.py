@@ -70,11 +70,13 @@ def _end(ticks: Ticks, loops: list[threading.Thread], *, deadline: float) -> Non
         ticks.give_back()
     finished = ticks.senders.wait_idle(deadline - time.monotonic())
     finished = ticks.fetchers.wait_idle(deadline - time.monotonic()) and finished
+    finished = ticks.notifiers.wait_idle(deadline - time.monotonic()) and finished
     if not finished:
         # The leases of these run out, and the jobs wait for evidence: the provider may have them.
         log.warning("worker.unfinished_work")
     with contextlib.suppress(DatabaseUnavailable):
         ticks.give_back_pictures()
+        ticks.give_back_deliveries()
 
 
 def announce_key(parts: Parts) -> bool:

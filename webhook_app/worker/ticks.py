@@ -7,9 +7,13 @@ import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
+from queue import SimpleQueue
+
+from sqlalchemy import Connection
 
 from webhook_app import wiring
-from webhook_app.flows import archive, erase, forget, reconcile, seal, spool, submit
+from webhook_app.flows import archive, erase, forget, notify, reconcile, redeliver, seal, spool, submit, subscribe
+from webhook_app.flows.announce import announce
 from webhook_app.flows.archive import ImageClaim
 from webhook_app.flows.receive import apply_stored
 from webhook_app.flows.replay import adopt
@@ -20,6 +24,7 @@ from webhook_app.worker.crew import Crew
 from webhook_app.worker.loop import Ticking
 
 FETCHERS = 4
+NOTIFIERS = 64
 POLLERS = 2
 BATCH = 100
 ERASURES_AT_ONCE = 20
@@ -31,6 +36,8 @@ PRUNE_S = 60.0
 WARN_S = 60.0
 RETIRE_S = 60.0
 TIDY_S = 60.0
+RECOVER_S = 1.0
+LOCK_AGAIN_S = 60.0
 SEAL_REST_S = 0.02
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 HEARTBEAT_S = 10.0
@@ -56,6 +63,11 @@ class Ticks:
         self.fetching: set[str] = set()
         self.chained = False
         self.fetchers = Crew("fetch", FETCHERS, when_free=self.archive_wake.set)
+        self.notify_wake = threading.Event()
+        self.notifiers = Crew("notify", NOTIFIERS, when_free=self.notify_wake.set)
+        self.sent: SimpleQueue[notify.Sent] = SimpleQueue()
+        self.unrecorded: list[notify.Sent] = []
+        self.addresses = wiring.addresses(parts)
 
     def all(self) -> list[Ticking]:
         """Every loop of a worker but the heartbeat. Without a key nothing is submitted."""
@@ -64,6 +76,9 @@ class Ticks:
             *(sending if self.parts.settings.modelslab_api_key else []),
             Ticking("archive", self.archive, SWEEP_S / 2, rest_s=WOKEN_REST_S, wake=self.archive_wake),
             Ticking("seal", self.seal, SWEEP_S, rest_s=SEAL_REST_S, wake=self.seal_wake),
+            Ticking("notify", self.send_deliveries, SWEEP_S, rest_s=WOKEN_REST_S, wake=self.notify_wake),
+            Ticking("recover", self.recover, RECOVER_S),
+            Ticking("lock-again", self.lock_again, LOCK_AGAIN_S),
             Ticking("stored", self.stored, SWEEP_S),
             Ticking("adopt", self.adopt, ADOPT_S),
             Ticking("expire", self.expire, SWEEP_S),
@@ -129,11 +144,52 @@ class Ticks:
             self.fetching.discard(claim.image_id)
 
     def seal(self) -> int:
-        """First what an older release left unchained: nobody need wait for the next event to have a whole log."""
+        """First what an older release left unchained: nobody need wait for the next event to have a whole log. Then
+        what was committed, and the deliveries of it."""
         if not self.chained and (chained := seal.chain(self.parts.store)):
             return chained
         self.chained = True
-        return seal.seal(self.parts.store)
+        sealed = seal.seal(self.parts.store, tell=self._announce)
+        if sealed:
+            self.notify_wake.set()
+        return sealed
+
+    def _announce(self, connection: Connection, first: int, last: int) -> None:
+        announce(connection, first=first, last=last, addresses=self.addresses, now=clock())
+
+    def send_deliveries(self) -> int:
+        """Record what has come back, all together, and claim as many deliveries as there are free notifiers."""
+        recorded = self.record_sent()
+        free = self.notifiers.free
+        if not free:
+            return recorded
+        parts = self.parts
+        claims = notify.claim(parts.store, parts.vault, owner=self.owner, limit=free, crew=NOTIFIERS, now=clock())
+        for claim in claims:
+            self.notifiers.do(partial(self._post, claim))
+        return recorded + len(claims)
+
+    def _post(self, claim: notify.Claim) -> None:
+        self.sent.put(notify.send(self.parts.sender, claim, clock=clock))
+
+    def record_sent(self) -> int:
+        """What cannot be written now is kept for the next time."""
+        while not self.sent.empty():
+            self.unrecorded.append(self.sent.get())
+        recorded = notify.record(self.parts.store, self.unrecorded, now=clock())
+        self.unrecorded.clear()
+        return recorded
+
+    def recover(self) -> int:
+        """Send again what endpoints have missed, where somebody asked for that."""
+        recovered = redeliver.recover_due(self.parts.store, self.addresses, now=clock())
+        if recovered:
+            self.notify_wake.set()
+        return recovered
+
+    def lock_again(self) -> int:
+        """Lock stored secrets with the newest `SECRET_KEY`."""
+        return subscribe.lock_again(self.parts.store, self.parts.vault)
 
     def stored(self) -> int:
         return apply_stored(self.parts.store, self.parts.providers, limit=BATCH, policy=self.policy, now=clock())
@@ -197,3 +253,8 @@ class Ticks:
     def give_back_pictures(self) -> None:
         """Hand the pictures that were not finished to the other workers."""
         archive.give_back(self.parts.store, owner=self.owner)
+
+    def give_back_deliveries(self) -> None:
+        """Record what has come back, and hand the rest to the other workers."""
+        self.record_sent()
+        notify.give_back(self.parts.store, owner=self.owner)
