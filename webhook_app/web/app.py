@@ -8,8 +8,9 @@ from webhook_app.domain.errors import NotFound
 from webhook_app.domain.ids import new_id
 from webhook_app.web import api, callbacks, errors, health, images, metrics, openapi, pages
 from webhook_app.web.auth import Authenticator
-from webhook_app.web.reading import LARGEST_BODY
+from webhook_app.web.reading import CONTEXT, LARGEST_BODY
 from webhook_app.web.registry import Registry
+from webhook_app.web.schemas import MAY_NAME
 from webhook_app.wiring import Parts
 
 PAGES = (api, openapi, callbacks, images, health, metrics, pages)
@@ -32,6 +33,7 @@ def create_app(parts: Parts) -> Flask:
     registry = Registry(authenticator.guard)
     app.extensions["authenticator"] = authenticator
     app.extensions["registry"] = registry
+    app.extensions[CONTEXT] = {MAY_NAME: parts.sender.may_name}
     app.before_request(_name_request)
     app.after_request(_finish)
     errors.install(app)

@@ -95,6 +95,18 @@ def _backlog(connection: Connection, now: datetime) -> Iterator[Metric]:
         slack = -_age(pictures.oldest, now)
         yield gauge("pictures_slack_seconds", "Until the first of them is gone; absent without any.", slack)
     yield gauge("callbacks_unapplied", "Callbacks on record, not applied.", reads.unapplied(connection).count)
+    due = reads.deliveries_due(connection, now=now)
+    yield gauge(
+        "deliveries_pending", "Webhooks that wait for a try, now or later.", reads.deliveries_pending(connection)
+    )
+    yield gauge("deliveries_due", "Those whose time has come.", due.count)
+    yield gauge(
+        "deliveries_oldest_due_age_seconds", "How late the oldest of them is, 0 without.", _age(due.oldest, now)
+    )
+    yield gauge(
+        "receivers_open", "URLs that failed and are left alone for a while.", reads.receivers_open(connection, now=now)
+    )
+    yield gauge("endpoints_disabled", "Endpoints that get nothing.", reads.endpoints_disabled(connection))
     yield gauge("events_unsealed", "Events without a number.", unsealed.count)
     yield gauge("sealer_lag_seconds", "Age of the oldest of them, 0 without any.", _age(unsealed.oldest, now))
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from flask import request
+from flask import current_app, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -14,6 +14,7 @@ from webhook_app.domain.errors import InvalidField, MalformedJson, TooLarge, Unk
 
 LARGEST_BODY = 1 << 20
 DEEPEST = 32
+CONTEXT = "validation"  # The extension that holds what models are validated against, beside the value.
 LARGEST_INTEGER = 2**63 - 1
 PREFERS_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 Model = TypeVar("Model", bound=BaseModel)
@@ -125,7 +126,7 @@ def validated(model: type[Model], value: Any, *, at: tuple[str, ...] = ()) -> Mo
     """The value as this model. Raises `UnknownField` when unknown members are all that is wrong, else `InvalidField`;
     either names every fault."""
     try:
-        return model.model_validate(value)
+        return model.model_validate(value, context=current_app.extensions.get(CONTEXT) if current_app else None)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         unknown = all(fault["type"] == "extra_forbidden" for fault in found)

@@ -82,3 +82,24 @@ def key(row: dict[str, Any]) -> dict[str, Any]:
 def client(row: dict[str, Any]) -> dict[str, Any]:
     """A client."""
     return {name: row[name] for name in ("client_id", "name", "created_at")}
+
+
+def endpoint(row: dict[str, Any]) -> dict[str, Any]:
+    """An endpoint, without its secrets."""
+    members = ("endpoint_id", "client_id", "url", "events", "description", "disabled_at", "disabled_reason")
+    times = {"previous_secret_until": row["previous_until"], "recovering_since": row["recover_since"]}
+    return {name: row[name] for name in members} | times | {"created_at": row["created_at"]}
+
+
+def delivery(row: dict[str, Any]) -> dict[str, Any]:
+    """A delivery, without what is in it."""
+    members = ("delivery_id", "client_id", "endpoint_id", "event_id", "type", "track_id", "batch_id", "url", "status")
+    times = {"next_attempt_at": row["due_at"], "finished_at": row["finished_at"]}
+    counted = {"reason": row["reason"], "attempt_count": row["attempts"], "created_at": row["created_at"]}
+    return {name: row[name] for name in members} | counted | times
+
+
+def delivery_attempt(row: dict[str, Any]) -> dict[str, Any]:
+    """One try of a delivery."""
+    members = ("sent_at", "duration_ms", "status_code", "error", "excerpt")
+    return {"attempt": row["n"]} | {name: row[name] for name in members}

@@ -10,6 +10,18 @@ from webhook_app.store.reads.counters import (
     totals_ever,
     window_begins_at,
 )
+from webhook_app.store.reads.deliveries import (
+    DeliveryFilter,
+    attempts_at_delivery,
+    deliveries,
+    deliveries_due,
+    deliveries_pending,
+    delivery,
+    endpoint,
+    endpoints,
+    endpoints_disabled,
+    receivers_open,
+)
 from webhook_app.store.reads.erasures import erasure, past_retention
 from webhook_app.store.reads.feed import LogEnd, log_end, sealed_events
 from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
@@ -46,6 +58,7 @@ __all__ = [
     "WITHOUT_BLOB",
     "BatchRow",
     "CallbackFilter",
+    "DeliveryFilter",
     "JobFilter",
     "JobWithImages",
     "KeyRow",
@@ -54,6 +67,7 @@ __all__ = [
     "State",
     "Totals",
     "Waiting",
+    "attempts_at_delivery",
     "attempts_of",
     "batch",
     "batch_is_over",
@@ -66,6 +80,13 @@ __all__ = [
     "clients",
     "count_jobs",
     "database_revision",
+    "deliveries",
+    "deliveries_due",
+    "deliveries_pending",
+    "delivery",
+    "endpoint",
+    "endpoints",
+    "endpoints_disabled",
     "erasure",
     "events_of",
     "generation_percentile",
@@ -89,6 +110,7 @@ __all__ = [
     "provider_state",
     "providers",
     "queue_positions",
+    "receivers_open",
     "repeats",
     "sealed_events",
     "states_of",

@@ -40,7 +40,13 @@ def unfinished(connection: Connection, *, client_id: str | None = None) -> dict[
 def is_of(client_id: str) -> ColumnElement[bool]:
     """The job is this client's. Written so that no index on clients is used: SQLite would walk through all jobs of the
     client (400 ms of 300,000) instead of through the few that a partial index has."""
-    return Job.client_id.concat("") == client_id
+    return is_of_client(Job.client_id, client_id)
+
+
+def is_of_client(column: Any, client_id: str) -> ColumnElement[bool]:
+    """As `is_of`, for any column."""
+    condition: ColumnElement[bool] = column.concat("") == client_id
+    return condition
 
 
 def oldest_queued(connection: Connection) -> datetime | None:

@@ -6,6 +6,8 @@ from webhook_app.web.api import (
     batches,
     callbacks,
     cancel,
+    deliveries,
+    endpoints,
     erasures,
     events,
     explain,
@@ -21,6 +23,7 @@ from webhook_app.web.api import (
     status,
     submit,
     waits,
+    webhooks,
 )
 from webhook_app.web.registry import Registry
 from webhook_app.wiring import Parts
@@ -47,5 +50,8 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         keys,
         providers,
         stats,
+        endpoints,
+        deliveries,
+        webhooks,
     ):
         page.register(app, parts, registry)

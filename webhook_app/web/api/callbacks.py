@@ -25,7 +25,8 @@ from webhook_app.wiring import Parts, policy
 NO_SUCH_CALLBACK = "There is no such callback."
 
 
-def _track_id(value: str) -> str:
+def a_track_id(value: str) -> str:
+    """The value, if it can be a track_id."""
     if not is_track_id(value):
         raise ValueError("Must be a job's track_id.")
     return value
@@ -34,7 +35,7 @@ def _track_id(value: str) -> str:
 class CallbackQuery(paging.Page):
     """Filters. Repeated `verdict` means any of them; different filters must all hold."""
 
-    track_id: Annotated[str, AfterValidator(_track_id)] | None = None
+    track_id: Annotated[str, AfterValidator(a_track_id)] | None = None
     verdict: list[Verdict] = Field(default_factory=list)
     provider: Text | None = None
     received_after: Annotated[Instant | None, Field(description="Inclusive.")] = None

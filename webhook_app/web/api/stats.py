@@ -73,6 +73,13 @@ class CallbackCounts(BaseModel):
     recovered: int
 
 
+class DeliveryCounts(BaseModel):
+    """Webhooks whose time has come and that are not delivered, now, and since when the first of them waits."""
+
+    due: int
+    oldest_due_at: datetime | None
+
+
 class Stats(BaseModel):
     """`client_id` null is everyone. `success_rate` is that of the jobs that ended otherwise than canceled, null without
     any."""
@@ -89,6 +96,7 @@ class Stats(BaseModel):
     repeats_after_unconfirmed: int
     possible_double_charges: int
     bytes_archived: int
+    deliveries: DeliveryCounts
 
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
@@ -125,6 +133,7 @@ def _stats(connection: Connection, asked: StatsQuery, *, client_id: str | None, 
     totals = reads.totals(connection, begins_at=begins_at, client_id=client_id)
     repeats, charges = reads.repeats(connection, begins_at=begins_at, client_id=client_id)
     ended = {status: max(totals.sums[f"job.{status}"] - totals.sums[undone(status)], 0) for status in TERMINAL}
+    due = reads.deliveries_due(connection, now=now, client_id=client_id)
     return Stats(
         window_s=asked.window_s,
         begins_at=begins_at,
@@ -138,6 +147,7 @@ def _stats(connection: Connection, asked: StatsQuery, *, client_id: str | None, 
         repeats_after_unconfirmed=repeats,
         possible_double_charges=charges,
         bytes_archived=totals.sums[BYTES_ARCHIVED],
+        deliveries=DeliveryCounts(due=due.count, oldest_due_at=due.oldest),
     )
 
 
