@@ -1,6 +1,7 @@
 """A world around each database, and its archive."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -38,4 +39,5 @@ def eraser(keeper: Keeper, tmp_path: Path) -> Eraser:
 
 @pytest.fixture
 def postman(world: World) -> Postman:
+    world.at = datetime.now(UTC)
     return Postman(world)

@@ -21,9 +21,12 @@ from tests.flows.erasing import Eraser
 from tests.flows.keeper import png
 from tests.flows.test_batches import asked
 from tests.flows.test_batches import submit as submit_batch
+from tests.flows.postman import Postman
 from webhook_app.domain.outcome import Failed, Finished, Picture, Running
+from webhook_app.domain.webhooks import Answered
 from webhook_app.flows import spool
 from webhook_app.flows.accept import Idempotency
+from webhook_app.flows.notify import Sent
 from webhook_app.flows.receive import apply_stored, keep_raw
 from webhook_app.flows.tidy import tidy
 from webhook_app.storage.spool import FileSpool
@@ -90,9 +93,20 @@ def planted(eraser: Eraser, plant: Garden) -> str:
     done = Finished((Picture(0, (source,)),), meta={"prompt": plant("meta")}, provider_status=plant("done"))
     _hear(eraser, plant, track_id, world.body(done, salt=plant("applied")))
     eraser.keeper.tick()
+    told(eraser, plant, track_id)
     _hear(eraser, plant, track_id, plant("unreadable").encode())
     _hear(eraser, plant, track_id, world.body(done, salt=plant("orphaned")), attempt=9)
     return track_id
+
+
+def told(eraser: Eraser, plant: Garden, track_id: str) -> None:
+    """The client's receiver is told, and answers with words of its own; one more delivery waits."""
+    postman = Postman(eraser.world)
+    postman.endpoint(f"https://client.example/{plant.soil}")
+    postman.seal()
+    (first, second, *_) = (claim for claim in postman.claim() if track_id.encode() in claim.body)
+    postman.record(Sent(first, eraser.world.at, Answered(200, 0.1, excerpt=plant("excerpt"))))
+    postman.record(Sent(second, eraser.world.at, Answered(500, 0.1, excerpt=plant("excerpt"))))
 
 
 def _hear(eraser: Eraser, plant: Garden, track_id: str, body: bytes, attempt: int = 2) -> None:

@@ -26,6 +26,9 @@ VERBS = {
     "wait": ("webhook_app.cli.wait", "wait"),
     "jobs": ("webhook_app.cli.jobs", "jobs"),
     "batches": ("webhook_app.cli.batches", "batches"),
+    "endpoints": ("webhook_app.cli.webhooks", "endpoints"),
+    "deliveries": ("webhook_app.cli.webhooks", "deliveries"),
+    "webhooks": ("webhook_app.cli.webhooks", "webhooks"),
     "doctor": ("webhook_app.cli.doctor", "doctor"),
     "version": ("webhook_app.cli.version", "version"),
 }

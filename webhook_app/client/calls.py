@@ -9,6 +9,7 @@ from requests.auth import AuthBase
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 30.0
 PIECE = 1 << 16
+NO_CONTENT = 204
 UNREACHABLE = "unreachable"
 NOT_UNDERSTOOD = "not_understood"
 
@@ -77,6 +78,12 @@ class Calls:
         `ApiError`."""
         answer = self._answer(method, path, params=params, json=body, headers=headers, wait_s=wait_s)
         return _read(answer), answer
+
+    def nothing(self, method: str, path: str) -> None:
+        """A call that is answered without a body. Raises `ApiError`."""
+        answer = self._answer(method, path)
+        if answer.status_code != NO_CONTENT:
+            _read(answer)
 
     def pieces(self, path: str, *, params: Mapping[str, Any] | None = None) -> Iterator[bytes]:
         """What the server sends, as it comes. Raises `ApiError`, in the middle too: then it is not whole."""

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from webhook_app.client.awaiting import wait_for
 from webhook_app.client.calls import Calls, retry_after_s
 from webhook_app.client.shapes import Batch, Decision, Erasing, Erasure, Explanation, Job, NewBatch, Seed, Until, Waited
+from webhook_app.client.webhooks import Webhooks
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "timed_out"})
 LONGEST_WAIT_S = 60.0
@@ -28,7 +29,7 @@ def is_complete(batch: Batch, until: Until = "terminal") -> bool:
     return batch["completed_at"] is not None and (until == "terminal" or batch["archiving"] == 0)
 
 
-class Client:
+class Client(Webhooks):
     """One server, with one API key. Every method raises `ApiError`. Not for several threads at once."""
 
     def __init__(self, url: str, api_key: str) -> None:

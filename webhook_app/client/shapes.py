@@ -1,6 +1,6 @@
 """The answers of a server, as types. A server of a later version may say more: what is not named here is ignored."""
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Until = Literal["terminal", "archived"]
 Mode = Literal["any", "all"]
@@ -152,3 +152,63 @@ class Erasing(TypedDict):
     erasure_id: str | None
     matched: int
     dry_run: bool
+
+
+class Endpoint(TypedDict):
+    """A standing URL; `events` None are the defaults. Instants are RFC 3339 in UTC."""
+
+    endpoint_id: str
+    client_id: str
+    url: str
+    events: list[str] | None
+    description: str | None
+    disabled_at: str | None
+    disabled_reason: str | None
+    previous_secret_until: str | None
+    recovering_since: str | None
+    created_at: str
+
+
+class NewEndpoint(Endpoint):
+    """With its secret."""
+
+    secret: str
+
+
+class Recovering(TypedDict):
+    """What is being sent again."""
+
+    endpoint_id: str
+    since: str
+
+
+class DeliveryAttempt(TypedDict):
+    """One try: a status, or the word for why there was none, and how the answer began."""
+
+    attempt: int
+    sent_at: str
+    duration_ms: int
+    status_code: int | None
+    error: str | None
+    excerpt: str | None
+
+
+class Delivery(TypedDict):
+    """One event on its way to one URL. In a list it has neither `body` nor `attempts`."""
+
+    delivery_id: str
+    client_id: str
+    endpoint_id: str | None
+    event_id: str
+    type: str
+    track_id: str | None
+    batch_id: str | None
+    url: str | None
+    status: str
+    reason: str | None
+    attempt_count: int
+    created_at: str
+    next_attempt_at: str | None
+    finished_at: str | None
+    body: NotRequired[str | None]
+    attempts: NotRequired[list[DeliveryAttempt]]

@@ -11,6 +11,7 @@ from webhook_app.store.engine import Store
 
 Tell = Callable[[Connection, int, int], object]
 
+
 def seal(store: Store, *, limit: int = 1000, tell: Tell | None = None) -> int:
     """Seal up to `limit` events, oldest first; `tell` is called in the same transaction with the first and the last of
     the new numbers: it makes the deliveries. Returns how many were numbered or, where an older release has numbered
