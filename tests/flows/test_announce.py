@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import event as listening
 
 from tests.flows.postman import URL, Postman
+from tests.flows.test_batches import submit as submit_batch
 from webhook_app.domain.errors import InvalidField
 from webhook_app.domain.events import WEBHOOK_DEFAULTS, EventType
 from webhook_app.flows import seal, show, subscribe
@@ -156,3 +157,16 @@ def test_a_client_may_have_a_hundred_endpoints(postman: Postman) -> None:
         postman.endpoint(f"{URL}/{n}")
     with pytest.raises(InvalidField, match="100 endpoints"):
         postman.endpoint()
+
+
+def test_a_complete_batch_is_told_once_with_the_batch(postman: Postman) -> None:
+    postman.endpoint(URL, "batch.completed")
+    made = submit_batch(postman.world, 2)
+    for track_id in made.track_ids:
+        postman.cancel(track_id)
+    row = postman.delivery()
+    body = json.loads(row.body)
+    assert (row.type, row.batch_id, row.track_id) == ("batch.completed", made.batch_id, None)
+    assert set(body["data"]) == {"batch", "event"}
+    assert body["data"]["batch"]["batch_id"] == made.batch_id
+    assert body["data"]["batch"]["counts"]["canceled"] == 2

@@ -19,9 +19,9 @@ from sqlalchemy import inspect, text
 
 from tests.flows.erasing import Eraser
 from tests.flows.keeper import png
+from tests.flows.postman import Postman
 from tests.flows.test_batches import asked
 from tests.flows.test_batches import submit as submit_batch
-from tests.flows.postman import Postman
 from webhook_app.domain.outcome import Failed, Finished, Picture, Running
 from webhook_app.domain.webhooks import Answered
 from webhook_app.flows import spool

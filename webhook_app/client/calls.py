@@ -79,6 +79,16 @@ class Calls:
         answer = self._answer(method, path, params=params, json=body, headers=headers, wait_s=wait_s)
         return _read(answer), answer
 
+    def pages(self, path: str, asked: Mapping[str, Any]) -> Iterator[Any]:
+        """Everything in a list, page after page. Raises `ApiError`."""
+        params = dict(asked)
+        while True:
+            page, _ = self.json("GET", path, params=params)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            params["cursor"] = page["next_cursor"]
+
     def nothing(self, method: str, path: str) -> None:
         """A call that is answered without a body. Raises `ApiError`."""
         answer = self._answer(method, path)

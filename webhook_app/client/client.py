@@ -78,7 +78,7 @@ class Client(Webhooks):
     def jobs(self, **filters: Any) -> Iterator[Job]:
         """All jobs that these filters leave, page after page, newest first. A list means any of its words; `limit` is
         the size of a page, `metadata` a mapping."""
-        return self._pages("/v1/jobs", dict(_parameters(filters)))
+        return self._calls.pages("/v1/jobs", dict(_parameters(filters)))
 
     def rerun(
         self,
@@ -116,7 +116,7 @@ class Client(Webhooks):
 
     def batches(self, *, limit: int = 50) -> Iterator[Batch]:
         """All batches, page after page of `limit`, newest first."""
-        return self._pages("/v1/batches", {"limit": limit})
+        return self._calls.pages("/v1/batches", {"limit": limit})
 
     def wait_for_batch(self, batch_id: str, *, until: Until = "terminal", timeout_s: float | None = None) -> Batch:
         """The batch once it is complete, however long that takes; or as it is after `timeout_s`: ask `is_complete`."""
@@ -176,14 +176,6 @@ class Client(Webhooks):
         params: dict[str, Any] = {"wait": int(wait_s), "until": until} if wait_s >= 1 else {}
         found, answer = self._calls.json("GET", path, params=params, wait_s=wait_s)
         return found, max(float(retry_after_s(answer) or 0), LOOK_AGAIN_AFTER_S)
-
-    def _pages(self, path: str, asked: dict[str, Any]) -> Iterator[Any]:
-        while True:
-            page, _ = self._calls.json("GET", path, params=asked)
-            yield from page["data"]
-            if not page["has_more"]:
-                return
-            asked["cursor"] = page["next_cursor"]
 
 
 def _waited(

@@ -1,6 +1,6 @@
 """What a server sends by itself: a client's endpoints, the log of deliveries, and the secrets that sign."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -28,7 +28,7 @@ class Webhooks:
 
     def endpoints(self) -> Iterator[Endpoint]:
         """All of them, oldest first."""
-        return self._pages("/v1/endpoints", {})
+        return self._calls.pages("/v1/endpoints", {})
 
     def endpoint(self, endpoint_id: str) -> Endpoint:
         found: Endpoint
@@ -83,7 +83,9 @@ class Webhooks:
 
     def deliveries(self, **filters: Any) -> Iterator[Delivery]:
         """The log of what is sent, newest first, by `track_id`, `endpoint_id` and `status` (a list means any of it)."""
-        return self._pages("/v1/deliveries", {name: value for name, value in filters.items() if value is not None})
+        return self._calls.pages(
+            "/v1/deliveries", {name: value for name, value in filters.items() if value is not None}
+        )
 
     def delivery(self, delivery_id: str) -> Delivery:
         """With its body and every try."""
@@ -106,15 +108,6 @@ class Webhooks:
         """A new one; the old one signs too for so many seconds."""
         said, _ = self._calls.json("POST", f"{DEFAULT_SECRET}/rotate", body={"overlap_s": overlap_s})
         return str(said["key"])
-
-    def _pages(self, path: str, asked: Mapping[str, Any]) -> Iterator[Any]:
-        cursor: dict[str, str] = {}
-        while True:
-            page, _ = self._calls.json("GET", path, params={**asked, **cursor})
-            yield from page["data"]
-            if not page["has_more"]:
-                return
-            cursor = {"cursor": page["next_cursor"]}
 
 
 def _endpoint(endpoint_id: str) -> str:

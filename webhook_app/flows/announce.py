@@ -88,17 +88,32 @@ def make(
 def bodies_of(
     connection: Connection, events: Sequence[dict[str, Any]], addresses: Addresses, *, now: datetime
 ) -> dict[int, str]:
-    """What is sent of each of these events, by number: the event, and its job as GET returns it (null once it is
-    erased)."""
+    """What is sent of each of these events, by number: the event, and its job (null once it is erased) or its batch
+    as GET returns them."""
     track_ids = sorted({event["track_id"] for event in events if event["track_id"] is not None})
     rows = reads.jobs_of(connection, track_ids)
     shown = {job["track_id"]: job for job in show.jobs(connection, rows, addresses, now=now)} if rows else {}
-    return {event["seq"]: _body(event, _data(event, shown)) for event in events}
+    batches = _batches(connection, events, addresses)
+    return {
+        event["seq"]: _body(event, _about(event, shown, batches) | {"event": show.event(event)}) for event in events
+    }
 
 
-def _data(event: dict[str, Any], jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    about = {} if event["track_id"] is None else {"job": jobs.get(event["track_id"])}
-    return about | {"event": show.event(event)}
+def _batches(
+    connection: Connection, events: Sequence[dict[str, Any]], addresses: Addresses
+) -> dict[str, dict[str, Any]]:
+    """The batches that events without a job are about. They are few: one for each batch in its life."""
+    ids = {event["batch_id"] for event in events if event["track_id"] is None and event["batch_id"] is not None}
+    found = {batch_id: reads.batch(connection, batch_id, None) for batch_id in sorted(ids)}
+    return {batch_id: show.batch(row, addresses) for batch_id, row in found.items() if row is not None}
+
+
+def _about(
+    event: dict[str, Any], jobs: dict[str, dict[str, Any]], batches: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    if event["track_id"] is not None:
+        return {"job": jobs.get(event["track_id"])}
+    return {} if event["batch_id"] is None else {"batch": batches.get(event["batch_id"])}
 
 
 def _body(event: dict[str, Any], data: dict[str, Any]) -> str:
