@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ Handler = BaseHTTPRequestHandler
 
 @dataclass(frozen=True)
 class Got:
-    """One request. Names of headers are in lower case."""
+    """One request, and when it came (in seconds since 1970). Names of headers are in lower case."""
 
     path: str
     headers: dict[str, str]
     body: bytes
+    at: float
 
 
 @dataclass
@@ -90,7 +92,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 with receiver._changed:
-                    receiver.journal.append(Got(self.path, headers, body))
+                    receiver.journal.append(Got(self.path, headers, body, time.time()))
                     receiver._changed.notify_all()
                     answers = receiver._answers.get(self.path) or deque([Answer()])
                     answer = answers.popleft() if len(answers) > 1 else answers[0]
