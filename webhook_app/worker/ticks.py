@@ -40,6 +40,7 @@ RECOVER_S = 1.0
 LOCK_AGAIN_S = 60.0
 SEAL_REST_S = 0.02
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
+NOTIFY_REST_S = 0.02  # Results are recorded and deliveries claimed together: fewer and larger turns cost less.
 HEARTBEAT_S = 10.0
 
 
@@ -76,7 +77,7 @@ class Ticks:
             *(sending if self.parts.settings.modelslab_api_key else []),
             Ticking("archive", self.archive, SWEEP_S / 2, rest_s=WOKEN_REST_S, wake=self.archive_wake),
             Ticking("seal", self.seal, SWEEP_S, rest_s=SEAL_REST_S, wake=self.seal_wake),
-            Ticking("notify", self.send_deliveries, SWEEP_S, rest_s=WOKEN_REST_S, wake=self.notify_wake),
+            Ticking("notify", self.send_deliveries, SWEEP_S, rest_s=NOTIFY_REST_S, wake=self.notify_wake),
             Ticking("recover", self.recover, RECOVER_S),
             Ticking("lock-again", self.lock_again, LOCK_AGAIN_S),
             Ticking("stored", self.stored, SWEEP_S),
