@@ -1,6 +1,7 @@
 """A real server on the loopback interface that answers with whatever bytes a test wrote down."""
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -40,7 +41,12 @@ class ScriptedServer:
                 if not received:
                     return
                 head += received
-            self.requests.append(head.decode("latin-1"))
+            head, _, body = head.partition(b"\r\n\r\n")
+            self.requests.append(head.decode("latin-1") + "\r\n\r\n")
+            # All of it: who closes with something unread resets the connection, and the answer may be lost.
+            left = _length(head) - len(body)
+            while left > 0 and (received := connection.recv(65536)):
+                left -= len(received)
             for part in self._script(head.split(b" ")[1].decode()):
                 connection.sendall(part)
             connection.close()
@@ -57,6 +63,12 @@ class ScriptedServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+
+def _length(head: bytes) -> int:
+    """Of the body, as the head says."""
+    found = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    return 0 if found is None else int(found[1])
 
 
 def answer(body: bytes = b"", status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:

@@ -1,6 +1,7 @@
 """Sending to strangers: real servers, and the battery of addresses that must not be reached."""
 
 import itertools
+import ssl
 import threading
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.net.conftest import Names
 from tests.net.scripted import ScriptedServer, answer
 from tests.net.test_battery import BATTERY_PUBLIC, BATTERY_REFUSED, MORE_REFUSED
+from tests.net.test_fetch import CERTIFICATE
 from tests.receiver import Answer, Receiver, receiving, reset
 from webhook_app.net.post import GuardedSender
 
@@ -169,3 +171,16 @@ def test_the_operator_may_allow_a_private_host_and_plain_http(receiver: Receiver
     answered = GuardedSender(frozenset()).post(receiver.url, b"{}", HEADERS)
     assert (answered.error, answered.forbidden) == ("plain_http", True)
     assert receiver.got() == []
+
+
+def test_a_certificate_that_nobody_trusts_is_refused_and_may_be_mended(serve) -> None:
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(CERTIFICATE)
+    server = serve(lambda _path: [answer(b"over tls")], theirs)
+    private = frozenset({f"localhost:{server.port}", server.host_port})
+    distrusting = GuardedSender(private, total_timeout_s=10).post(f"https://localhost:{server.port}/", b"{}", HEADERS)
+    assert (distrusting.error, distrusting.forbidden) == ("tls", False)
+    trusted = ssl.create_default_context(cafile=str(CERTIFICATE))
+    sender = GuardedSender(private, total_timeout_s=10, tls=trusted)
+    assert sender.post(f"https://localhost:{server.port}/", b"{}", HEADERS).status_code == 200
+    assert sender.post(f"https://127.0.0.1:{server.port}/", b"{}", HEADERS).error == "tls"

@@ -55,6 +55,9 @@ def _recover_some(connection: Connection, row: Row, addresses: Addresses, now: d
     found = deliveries.events_of_client(
         connection, row.client_id, after=row.recover_after, until=row.recover_until, limit=EVENTS_AT_ONCE
     )
+    is_done = len(found) < EVENTS_AT_ONCE
+    # Before its deliveries: the order of locks is the same everywhere.
+    endpoints.recovered(connection, row, after=None if is_done else found[-1]["seq"])
     missed = [each for each in found if each["created_at"] >= row.recover_since and is_wanted(each["type"], row.events)]
     if missed:
         event_ids = [each["event_id"] for each in missed]
@@ -63,6 +66,4 @@ def _recover_some(connection: Connection, row: Row, addresses: Addresses, now: d
         fresh = [each for each in missed if each["event_id"] not in known]
         wishes = [Wish(each["seq"], row.url, row.receiver, row.endpoint_id, False) for each in fresh]
         make(connection, fresh, wishes, addresses, now=now)
-    is_done = len(found) < EVENTS_AT_ONCE
-    endpoints.recovered(connection, row, after=None if is_done else found[-1]["seq"])
     return len(found)
