@@ -10,7 +10,8 @@ import pytest
 
 from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable, StorageError
 from webhook_app.flows.receive import Arrival
-from webhook_app.web.batcher import MOST_IN_A_BATCH, MOST_WAITING_BYTES, Batcher
+from webhook_app.web.batcher import MOST_WAITING_BYTES, Batcher
+from webhook_app.web.grouping import MOST_IN_A_BATCH
 
 
 def arrival(track_id: str, body: bytes = b"{}") -> Arrival:
@@ -77,7 +78,7 @@ def held_up(desk: Desk, batcher: Batcher, *track_ids: str) -> "list[Future[None]
     assert desk.entered.acquire(timeout=10)
     for waiting, track_id in enumerate(track_ids[1:], start=1):
         futures.append(crowd.hand(track_id))
-        wait_for(lambda waiting=waiting: len(batcher._pending) == waiting)
+        wait_for(lambda waiting=waiting: len(batcher._group._pending) == waiting)
     return futures
 
 
@@ -221,7 +222,7 @@ def test_a_writer_that_dies_is_replaced_and_its_batch_is_spooled(desk: Desk) -> 
     desk.failing["deadly"] = SystemExit(1)
     batcher = desk.batcher()
     futures = held_up(desk, batcher, "deadly", "next")
-    writer = batcher._writer
+    writer = batcher._group._writer
     desk.gate.set()
     futures[0].result(10)
     futures[1].result(10)
@@ -261,7 +262,7 @@ def test_a_queue_that_only_grows_spills_into_the_spool(desk: Desk, spool_is_full
     first = crowd.hand("first")
     assert desk.entered.acquire(timeout=10)
     queued = crowd.hand("big", b"x" * half)
-    wait_for(lambda: len(batcher._pending) == 1)
+    wait_for(lambda: len(batcher._group._pending) == 1)
     refused = crowd.hand("bigger", b"x" * half).exception(10)
     assert isinstance(refused, DatabaseUnavailable if spool_is_full else type(None))
     assert desk.spooled == ([] if spool_is_full else ["bigger"])

@@ -1,23 +1,15 @@
-"""Callbacks into the database, many to a commit: one writer per process, and every request waits for its commit. When
-the database is away they go into the spool.
+"""Callbacks into the database, many to a commit, and every request waits for its commit. When the database is away they
+go into the spool."""
 
-There is no artificial delay: what arrived during the last commit is the next batch (performance.md, section 2).
-Plain `threading` primitives only, so that the same code works under threads and under gevent.
-"""
-
-import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
 from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable, StorageError
 from webhook_app.flows.receive import Arrival
+from webhook_app.web.grouping import Group, Handed
 
-MOST_IN_A_BATCH = 256
 GIVE_UP_AFTER_S = 5.0
 RETRY_AFTER_S = 5
 # With less left than a lock's time-out, applying one more may keep the others waiting for too long.
@@ -27,24 +19,6 @@ MOST_WAITING_BYTES = 64 << 20
 OVERHEAD_BYTES = 1024
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Handed:
-    """An arrival and the request that waits for it. `error` is set before `settled`; None then means: on record."""
-
-    arrival: Arrival
-    settled: threading.Event = field(default_factory=threading.Event)
-    error: Exception | None = None
-
-    @property
-    def weight(self) -> int:
-        return len(self.arrival.body) + OVERHEAD_BYTES
-
-    def settle(self, error: Exception | None) -> None:
-        if not self.settled.is_set():
-            self.error = error
-            self.settled.set()
 
 
 class Batcher:
@@ -66,105 +40,40 @@ class Batcher:
         self._committed = committed
         self._spool = spool
         self._give_up_after_s = give_up_after_s
-        self._reset()
-        # A fork copies the queue but not the writer; the parent's callbacks are the parent's.
-        os.register_at_fork(after_in_child=self._reset)
-
-    def _reset(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._pending: deque[_Handed] = deque()
-        self._pending_bytes = 0
-        self._in_hand: list[_Handed] = []
-        self._writer: threading.Thread | None = None
+        self._group: Group[Arrival] = Group(
+            "callback-batcher",
+            self._settle,
+            self._interrupted,
+            key=lambda arrival: arrival.track_id,
+            weight=lambda arrival: len(arrival.body) + OVERHEAD_BYTES,
+            most_weight=MOST_WAITING_BYTES,
+        )
 
     def put(self, arrival: Arrival) -> None:
         """Return when the callback is on record, in the database or in the spool, after about 5 seconds at the latest.
         Raises what prevented it."""
-        handed = _Handed(arrival)
-        if not self._queue(handed):
+        handed = Handed(arrival)
+        if not self._group.hand_over(handed):
             self._put_aside([handed], _unavailable("Too many callbacks are waiting for the database."))
         elif not handed.settled.wait(self._give_up_after_s):
-            self._withdraw(handed)
+            # The database hangs. Where the writer has the callback in hand it may be stored twice: that only counts.
+            self._group.take_back(handed)
+            self._put_aside([handed], _unavailable("The callback could not be stored in time."))
         if handed.error is not None:
             raise handed.error
 
-    def _queue(self, handed: _Handed) -> bool:
-        """False when so much waits already that this must not be kept in memory as well."""
-        with self._changed:
-            if self._pending_bytes + handed.weight > MOST_WAITING_BYTES:
-                return False
-            self._pending.append(handed)
-            self._pending_bytes += handed.weight
-            self._keep_writing()
-            self._changed.notify_all()
-        return True
-
-    def _withdraw(self, handed: _Handed) -> None:
-        """The database hangs. Where the writer has the callback in hand it may be stored twice: that only counts."""
-        with self._changed:
-            if handed in self._pending:
-                self._pending.remove(handed)
-                self._pending_bytes -= handed.weight
-        self._put_aside([handed], _unavailable("The callback could not be stored in time."))
-
     def finish(self, timeout_s: float) -> bool:
         """Wait until everything handed over is settled; False when that took longer."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not (self._pending or self._in_hand), timeout_s)
+        return self._group.finish(timeout_s)
 
-    def _keep_writing(self) -> None:
-        if self._writer is None or not self._writer.is_alive():
-            self._writer = threading.Thread(target=self._write, name="callback-batcher", daemon=True)
-            self._writer.start()
+    def _interrupted(self, waiting: list[Handed[Arrival]]) -> None:
+        """Not even `except Exception` caught it."""
+        self._put_aside(waiting, _unavailable("The callback's batch was interrupted."))
 
-    def _write(self) -> None:
-        try:
-            while True:
-                self._settle(self._take())
-        finally:
-            self._died()
-
-    def _died(self) -> None:
-        """Not even `except Exception` caught it (a thread killed from outside). What it had in hand is put aside, and
-        the next writer takes over what is left."""
-        with self._changed:
-            interrupted, self._in_hand = self._in_hand, []
-            self._writer = None
-            if self._pending:
-                self._keep_writing()
-        waiting = [handed for handed in interrupted if not handed.settled.is_set()]
-        if waiting:
-            self._put_aside(waiting, _unavailable("The callback's batch was interrupted."))
-
-    def _take(self) -> list[_Handed]:
-        """The next batch, in order of arrival. Two of one job never share one: the second is judged after the first."""
-        with self._changed:
-            self._in_hand = []
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._pending)
-            self._let_others_in()
-            left: deque[_Handed] = deque()
-            chosen: dict[str, _Handed] = {}
-            for handed in self._pending:
-                if len(chosen) < MOST_IN_A_BATCH and handed.arrival.track_id not in chosen:
-                    chosen[handed.arrival.track_id] = handed
-                else:
-                    left.append(handed)
-            self._pending = left
-            self._pending_bytes = sum(handed.weight for handed in left)
-            self._in_hand = list(chosen.values())
-            return self._in_hand
-
-    def _let_others_in(self) -> None:
-        """Give way once to the requests that are ready to hand over: no delay, a larger batch."""
-        self._changed.release()
-        time.sleep(0)
-        self._changed.acquire()
-
-    def _settle(self, batch: list[_Handed]) -> None:
+    def _settle(self, batch: list[Handed[Arrival]]) -> None:
         started = time.monotonic()
         try:
-            self._receive([handed.arrival for handed in batch])
+            self._receive([handed.item for handed in batch])
         except DatabaseBusy as error:
             log.warning("callback.batch_busy", size=len(batch), error=error.detail)
             self._settle_one_by_one(batch, started)
@@ -177,9 +86,9 @@ class Batcher:
             for handed in batch:
                 handed.settle(None)
             log.debug("callback.batch", size=len(batch), ms=round(1000 * (time.monotonic() - started), 1))
-        self._committed({handed.arrival.track_id for handed in batch if handed.error is None})
+        self._committed({handed.item.track_id for handed in batch if handed.error is None})
 
-    def _settle_one_by_one(self, batch: list[_Handed], started: float) -> None:
+    def _settle_one_by_one(self, batch: list[Handed[Arrival]], started: float) -> None:
         """Something in the batch cannot be stored or applied: find it, so that the others do not suffer for it."""
         for position, handed in enumerate(batch):
             try:
@@ -189,39 +98,35 @@ class Batcher:
                 self._give_up(batch[position:], error)
                 return
             except Exception as error:
-                log.exception("callback.not_stored", track_id=handed.arrival.track_id, attempt=handed.arrival.attempt)
+                log.exception("callback.not_stored", track_id=handed.item.track_id, attempt=handed.item.attempt)
                 self._put_aside([handed], error)
             else:
                 handed.settle(None)
 
-    def _store_alone(self, handed: _Handed, *, raw: bool) -> None:
+    def _store_alone(self, handed: Handed[Arrival], *, raw: bool) -> None:
         """On its own, and where even that fails, raw: a worker's tick looks at it again later."""
         if not raw:
             try:
-                self._receive([handed.arrival])
+                self._receive([handed.item])
             except DatabaseBusy as error:
-                log.warning("callback.busy", track_id=handed.arrival.track_id, error=error.detail)
+                log.warning("callback.busy", track_id=handed.item.track_id, error=error.detail)
             except DatabaseUnavailable:
                 raise
             except Exception:
-                log.exception("callback.failed", track_id=handed.arrival.track_id, attempt=handed.arrival.attempt)
+                log.exception("callback.failed", track_id=handed.item.track_id, attempt=handed.item.attempt)
             else:
                 return
-        self._keep_raw(handed.arrival)
+        self._keep_raw(handed.item)
 
-    def _give_up(self, batch: list[_Handed], error: Exception) -> None:
+    def _give_up(self, batch: list[Handed[Arrival]], error: Exception) -> None:
         """The database is away: everything goes into the spool at once, what came behind this batch too."""
-        with self._changed:
-            waiting = [*batch, *self._pending]
-            self._pending = deque()
-            self._pending_bytes = 0
-        self._put_aside(waiting, error)
+        self._put_aside([*batch, *self._group.take_all_back()], error)
 
-    def _put_aside(self, waiting: list[_Handed], error: Exception) -> None:
+    def _put_aside(self, waiting: list[Handed[Arrival]], error: Exception) -> None:
         """Into the spool; where that cannot keep them either, they hear `error`, and the provider a 503."""
         reason: Exception | None = None
         try:
-            self._spool([handed.arrival for handed in waiting])
+            self._spool([handed.item for handed in waiting])
         except StorageError as full:
             log.error("callback.lost", count=len(waiting), database=str(error), spool=str(full))
             reason = error
