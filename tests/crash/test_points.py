@@ -18,7 +18,7 @@ COMMIT = ("before_commit", "after_commit")
 CALL = ("before_connect", "before_send", "after_call")
 # Every commit and every call to a stranger of these flows; the run comes to others as well.
 WANTED = {
-    "accept.accept": COMMIT,
+    "accept._accept_all": COMMIT,
     "submit.claim": COMMIT,
     "submit._begin": COMMIT,
     "submit._submit": CALL,

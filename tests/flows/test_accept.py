@@ -135,6 +135,6 @@ def test_a_first_request_that_still_runs_is_told(world: World) -> None:
         "created_at": world.at,
     }
     with world.store.writing() as connection:
-        assert idempotency.claim(connection, values)
+        assert idempotency.claim(connection, [values])
         with pytest.raises(IdempotencyInProgress):
             world.accept(key=KEY)

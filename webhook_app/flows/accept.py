@@ -3,14 +3,15 @@ the idempotency key."""
 
 import math
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
-from webhook_app.domain.errors import Erased, RateLimited
+from webhook_app.domain.errors import DatabaseBusy, Erased, IdempotencyMismatch, ProblemError, RateLimited
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.job import ArchiveStatus, Status, WaitingFor
@@ -19,6 +20,7 @@ from webhook_app.store import changes, idempotency, images, jobs, reads, slots
 from webhook_app.store.engine import Store
 
 QUEUE_FULL = "Too many of your jobs are waiting to be sent."
+KEY_USED = "This Idempotency-Key was used with another body before."
 JOB_ERASED = "The job that this Idempotency-Key made has been erased."
 LARGEST_SEED = 2**32 - 1
 # How far back the pace of a client's queue is looked at, and what is told where nothing has left it.
@@ -66,6 +68,18 @@ class Accepted:
     images: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Submission:
+    """One request of a client, by one of its keys, and the address that its job would have."""
+
+    request: JobRequest
+    client_id: str
+    key_id: str
+    idempotency_key: Idempotency | None
+    location_for: Callable[[str], str]
+    asked_at: datetime
+
+
 def accept(
     store: Store,
     request: JobRequest,
@@ -79,19 +93,107 @@ def accept(
 ) -> Accepted:
     """Commit a job. Raises `IdempotencyMismatch`, `IdempotencyInProgress`, `Erased` and `RateLimited` (the client
     has no `room` for unsent jobs); repeated with the same key it makes nothing and answers as before."""
-    track_id = new_track_id()
-    accepted = Accepted(track_id, False, 202, location_for(track_id))
+    asked = Submission(request, client_id, key_id, idempotency_key, location_for, now)
+    (answer,) = accept_all(store, [asked], room=room)
+    if isinstance(answer, ProblemError):
+        raise answer
+    return answer
+
+
+def accept_all(store: Store, asked: Sequence[Submission], *, room: QueueRoom) -> list[Accepted | ProblemError]:
+    """Commit many jobs in one transaction, and answer each as `accept` does, in order; no two may share a key. Raises
+    where nothing was committed; where it was more than one, the caller may go one by one then."""
+    # A key that was taken between our look and our claim has been committed with its job: that is seen now.
+    answers = _accept_all(store, asked, room) or _accept_all(store, asked, room)
+    if answers is None:
+        raise DatabaseBusy("Another request takes the same Idempotency-Key.", retry_after_s=1)
+    return answers
+
+
+def _accept_all(store: Store, asked: Sequence[Submission], room: QueueRoom) -> list[Accepted | ProblemError] | None:
+    """None, and nothing is committed, when a key was taken since it was looked at."""
     with store.writing() as connection:
-        if idempotency_key is not None:
-            if not _claim(connection, idempotency_key, accepted, client_id, now):
-                return _replay(connection, idempotency_key, client_id)
-            if idempotency.is_erased(connection, client_id, idempotency_key.key):
-                raise Erased(JOB_ERASED)
-        if not room.take(connection, client_id):
-            wait_s = room_after(connection, request.provider, client_id, now)
-            raise RateLimited(QUEUE_FULL, retry_after_s=wait_s)
-        job, pictures = _write(connection, request, track_id, client_id, key_id, now)
-    return replace(accepted, job=job, images=pictures)
+        answers = _known(connection, asked)
+        taken: Counter[str] = Counter()
+        for place, each in enumerate(asked):
+            if place not in answers and (refused := _refused(connection, each, room, taken)) is not None:
+                answers[place] = refused
+        places = [place for place in range(len(asked)) if place not in answers]
+        fresh = [(asked[place], new_track_id()) for place in places]
+        if not _claimed(connection, fresh):
+            connection.rollback()
+            return None
+        answers |= zip(places, _write(connection, fresh), strict=True)
+    return [answers[place] for place in range(len(asked))]
+
+
+def _known(connection: Connection, asked: Sequence[Submission]) -> dict[int, Accepted | ProblemError]:
+    """The answers, by their places, to what was asked with a key that was used before."""
+    places: dict[str, dict[str, int]] = {}
+    for place, each in enumerate(asked):
+        if each.idempotency_key is not None:
+            places.setdefault(each.client_id, {})[each.idempotency_key.key] = place
+    answers: dict[int, Accepted | ProblemError] = {}
+    for client_id, of_keys in places.items():
+        for key, row in idempotency.find(connection, client_id, of_keys.keys()).items():
+            place = of_keys[key]
+            answers[place] = _replay(connection, asked[place].idempotency_key, row)
+    return answers
+
+
+def _replay(connection: Connection, key: Idempotency | None, row: Row[Any]) -> Accepted | ProblemError:
+    job = jobs.get(connection, row.track_id) if row.track_id and row.request_sha256 else None
+    if not row.request_sha256:
+        return Erased(JOB_ERASED)
+    if key is None or row.request_sha256 != key.request_sha256:
+        return IdempotencyMismatch(KEY_USED)
+    if job is None or job.erased_at is not None:
+        return Erased(JOB_ERASED)
+    return Accepted(row.track_id, True, row.status_code, row.location)
+
+
+def _refused(connection: Connection, asked: Submission, room: QueueRoom, taken: Counter[str]) -> RateLimited | None:
+    """Take a place in the client's queue; `taken` counts those of this transaction."""
+    if room.take(connection, asked.client_id, taken=taken[asked.client_id]):
+        taken[asked.client_id] += 1
+        return None
+    wait_s = room_after(connection, asked.request.provider, asked.client_id, asked.asked_at)
+    return RateLimited(QUEUE_FULL, retry_after_s=wait_s)
+
+
+def _claimed(connection: Connection, fresh: Sequence[tuple[Submission, str]]) -> bool:
+    """Claim the keys of what makes a job; False when one was taken since they were looked at."""
+    rows = [
+        {
+            "client_id": each.client_id,
+            "key": each.idempotency_key.key,
+            "request_sha256": each.idempotency_key.request_sha256,
+            "track_id": track_id,
+            "status_code": 202,
+            "location": each.location_for(track_id),
+            "created_at": each.asked_at,
+        }
+        for each, track_id in fresh
+        if each.idempotency_key is not None
+    ]
+    return not rows or idempotency.claim(connection, rows)
+
+
+def _write(connection: Connection, fresh: Sequence[tuple[Submission, str]]) -> list[Accepted]:
+    if not fresh:
+        return []
+    values = [
+        new_job(each.request, track_id, client_id=each.client_id, key_id=each.key_id, now=each.asked_at)
+        for each, track_id in fresh
+    ]
+    added = jobs.add(connection, values)
+    pictures = [images.new(job["track_id"], job["samples"]) for job in added]
+    told = [queued(job, job["created_at"]) for job in added]
+    changes.add(connection, new_images=[image for own in pictures for image in own], told=told)
+    return [
+        Accepted(track_id, False, 202, each.location_for(track_id), job, own)
+        for (each, track_id), job, own in zip(fresh, added, pictures, strict=True)
+    ]
 
 
 def room_after(connection: Connection, provider: str, client_id: str, now: datetime, *, places: int = 1) -> int:
@@ -113,36 +215,6 @@ def remember_status(store: Store, *, client_id: str, key: str, status_code: int)
     """Keep the status of the first answer where a wait decided it, for replays."""
     with store.writing() as connection:
         idempotency.set_status_code(connection, client_id, key, status_code)
-
-
-def _claim(connection: Connection, key: Idempotency, accepted: Accepted, client_id: str, now: datetime) -> bool:
-    values = {
-        "client_id": client_id,
-        "key": key.key,
-        "request_sha256": key.request_sha256,
-        "track_id": accepted.track_id,
-        "status_code": accepted.status_code,
-        "location": accepted.location,
-        "created_at": now,
-    }
-    return idempotency.claim(connection, values)
-
-
-def _replay(connection: Connection, key: Idempotency, client_id: str) -> Accepted:
-    row = idempotency.used(connection, client_id, key.key, key.request_sha256)
-    job = jobs.get(connection, row.track_id)
-    if job is None or job.erased_at is not None:
-        raise Erased(JOB_ERASED)
-    return Accepted(row.track_id, True, row.status_code, row.location)
-
-
-def _write(
-    connection: Connection, request: JobRequest, track_id: str, client_id: str, key_id: str, now: datetime
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    values = new_job(request, track_id, client_id=client_id, key_id=key_id, now=now)
-    job, pictures = jobs.add(connection, values), images.new(track_id, values["samples"])
-    changes.add(connection, new_images=pictures, told=[queued(job, now)])
-    return job, pictures
 
 
 def new_job(request: JobRequest, track_id: str, *, client_id: str, key_id: str, now: datetime) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _claim(
         "location": location,
         "created_at": now,
     }
-    return idempotency.claim(connection, values)
+    return idempotency.claim(connection, [values])
 
 
 def _replay(connection: Connection, key: Idempotency, client_id: str) -> AcceptedBatch:
@@ -85,7 +85,7 @@ def _write(
     made = {"batch_id": batch_id, "client_id": client_id, "created_by": key_id}
     batches.add(connection, made | {"jobs": len(requests), "created_at": now})
     asked = [new_job(each, new_track_id(), client_id=client_id, key_id=key_id, now=now) for each in requests]
-    added = jobs.add_all(connection, [job | {"batch_id": batch_id} for job in asked])
+    added = jobs.add(connection, [job | {"batch_id": batch_id} for job in asked])
     pictures = [image for job in added for image in images.new(job["track_id"], job["samples"])]
     changes.add(connection, new_images=pictures, told=[queued(job, now) for job in added])
     return [job["track_id"] for job in added]

@@ -21,14 +21,15 @@ class QueueRoom:
         self._lock = threading.Lock()
         self._left: dict[str, tuple[int, float]] = {}
 
-    def take(self, connection: Connection, client_id: str, *, places: int = 1) -> bool:
-        """Take so many places in the client's queue; False, and none is taken, when there are not enough."""
+    def take(self, connection: Connection, client_id: str, *, places: int = 1, taken: int = 0) -> bool:
+        """Take so many places in the client's queue; False, and none is taken, when there are not enough. `taken` are
+        those that this transaction has taken before and not written yet."""
         with self._lock:
             left, until = self._left.get(client_id, (0, 0.0))
             if left >= places and self._clock() < until:
                 self._left[client_id] = (left - places, until)
                 return True
-        room = self._most - jobs.queue_length(connection, client_id, most=self._most)
+        room = self._most - taken - jobs.queue_length(connection, client_id, most=self._most)
         with self._lock:
             if len(self._left) >= MOST_CLIENTS:
                 self._left.clear()

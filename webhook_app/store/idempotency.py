@@ -2,34 +2,47 @@
 that it is known when it comes again."""
 
 import hashlib
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 from sqlalchemy.exc import OperationalError
 
 from webhook_app.domain.errors import IdempotencyInProgress, IdempotencyMismatch, Internal
-from webhook_app.store.bulk import table_of
+from webhook_app.store.bulk import AddMany, Statement, table_of
 from webhook_app.store.tables import IdempotencyKey
 
 LOCK_NOT_AVAILABLE = "55P03"
 KEYS = table_of(IdempotencyKey)
-CLAIM = {
-    name: dialect.insert(KEYS).on_conflict_do_nothing().returning(KEYS.c.key)
-    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
-}
+NEW: dict[str, Any] = {"track_id": None, "batch_id": None}
+CLAIM = AddMany(
+    KEYS,
+    columns=[column.key for column in KEYS.c],
+    finish=lambda insert: insert.on_conflict_do_nothing().returning(KEYS.c.key),
+)
+FIND = Statement(lambda among: select(KEYS).where(KEYS.c.client_id == bindparam("client_id"), among(KEYS.c.key)))
 
 
-def claim(connection: Connection, values: dict[str, Any]) -> bool:
-    """Claim a client's key. False when it was used before. Raises `IdempotencyInProgress` when the first request with
-    it is still running after the lock time-out (2 s)."""
+def claim(connection: Connection, rows: Sequence[dict[str, Any]]) -> bool:
+    """Claim clients' keys. False when one of them was used before. Raises `IdempotencyInProgress` when the first
+    request with one is still running after the lock time-out (2 s)."""
+    # In one order everywhere, so that two processes with the same keys never wait for each other in a circle.
+    ordered = sorted(rows, key=lambda row: (row["client_id"], row["key"]))
     try:
-        return connection.scalar(CLAIM[connection.dialect.name], values) is not None
+        claimed = CLAIM.execute(connection, [NEW | row for row in ordered]).all()
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
             detail = "The first request with this Idempotency-Key is still running; repeat it in a moment."
             raise IdempotencyInProgress(detail, retry_after_s=1) from error
         raise
+    return len(claimed) == len(rows)
+
+
+def find(connection: Connection, client_id: str, keys: Collection[str]) -> dict[str, Row[Any]]:
+    """What these keys of a client made, by key; where that has been erased the row's `request_sha256` is empty."""
+    by_digest = {_digest_of(key): key for key in keys}
+    found = FIND.execute(connection, [*keys, *by_digest], client_id=client_id).all()
+    return {by_digest.get(row.key, row.key): row for row in found if row.key in keys or not row.request_sha256}
 
 
 def get(connection: Connection, client_id: str, key: str) -> Row[Any] | None:

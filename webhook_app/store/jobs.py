@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Integer, Row, bindparam, func, or_, select, text, update
 
 from webhook_app.domain.job import TERMINAL, ArchiveStatus, Status
 from webhook_app.store.bulk import AddMany, SaveMany, Statement, table_of
@@ -56,9 +56,8 @@ ERASED: dict[str, Any] = {
 
 LOCK = Statement(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
 CLIENT_IDS = Statement(lambda among: select(JOBS.c.track_id, JOBS.c.client_id).where(among(JOBS.c.track_id)))
-ADD = insert(JOBS).returning(JOBS.c.number)
 NEW = {column.key: getattr(column.default, "arg", None) for column in JOBS.c}
-ADD_ALL = AddMany(
+ADD = AddMany(
     JOBS,
     columns=[str(name) for name in NEW if name != "number"],  # SQLAlchemy has a kind of text of its own for some.
     finish=lambda added: added.returning(JOBS.c.track_id, JOBS.c.number),
@@ -86,15 +85,10 @@ CLIENTS_QUEUED = text(
 )
 
 
-def add(connection: Connection, values: dict[str, Any]) -> dict[str, Any]:
-    """Insert a job; returns its row."""
-    return NEW | values | {"number": int(connection.execute(ADD, values).scalar_one())}
-
-
-def add_all(connection: Connection, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def add(connection: Connection, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Insert jobs with one statement; returns their rows, in the same order, which is that of their numbers."""
     rows = [NEW | each for each in values]
-    numbers = {row.track_id: row.number for row in ADD_ALL.execute(connection, rows)}
+    numbers = {row.track_id: row.number for row in ADD.execute(connection, rows)}
     return [row | {"number": numbers[row["track_id"]]} for row in rows]
 
 

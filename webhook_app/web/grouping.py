@@ -19,12 +19,14 @@ Item = TypeVar("Item")
 
 @dataclass(eq=False, slots=True)
 class Handed(Generic[Item]):
-    """An item and the request that waits for it. `result` or `error` is there before `settled` is set."""
+    """An item and the request that waits for it. `result` or `error` is there before `settled` is set; `abandoned`: the
+    request waits no longer."""
 
     item: Item
     settled: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
     result: Any = None
+    abandoned: bool = False
 
     def settle(self, error: Exception | None, result: Any = None) -> None:
         """Let the request go on; only the first time counts."""
@@ -34,9 +36,9 @@ class Handed(Generic[Item]):
 
 
 class Group(Generic[Item]):
-    """`write` settles a batch, in order of arrival; should it be interrupted, `interrupted` gets what it left. Two items
-    with the same `key` never share a batch: the second is judged after the first. No more than `most_weight` waits. The
-    writer starts with the first item."""
+    """`write` settles a batch, in order of arrival; should it be interrupted, `interrupted` gets what it left. Two
+    items with the same `key` never share a batch: the second is judged after the first. No more than `most_weight`
+    waits. The writer starts with the first item."""
 
     def __init__(
         self,

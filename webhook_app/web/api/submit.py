@@ -7,16 +7,17 @@ from flask.typing import ResponseReturnValue
 
 from webhook_app.domain.errors import TooManyWaiters
 from webhook_app.domain.job import Scope
-from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, accept, remember_status
+from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, Submission, remember_status
 from webhook_app.flows.show import job_url
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
-from webhook_app.web.asking import KEY_HONOURED, LOOK_AGAIN_AFTER_S, idempotency_of, job_request, room_of
+from webhook_app.web.asking import KEY_HONOURED, LOOK_AGAIN_AFTER_S, idempotency_of, job_request
 from webhook_app.web.auth import caller
 from webhook_app.web.registry import Registry
 from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of
 from webhook_app.web.showing import job_response, new_job_response
 from webhook_app.web.states import Until, states_of
+from webhook_app.web.submitting import submitter_of
 from webhook_app.web.waiting import waiting_of
 from webhook_app.wiring import Parts
 
@@ -58,16 +59,15 @@ def taken(
 ) -> ResponseReturnValue:
     """Take a client's job in, and answer the request that asked for it."""
     wait_s = reading.preferred_wait_s()
-    accepted = accept(
-        parts.store,
+    submission = Submission(
         asked,
         client_id=client_id,
         key_id=caller().key_id,
         idempotency_key=idempotency,
         location_for=lambda track_id: job_url(track_id, parts.settings.public_url),
-        room=room_of(app, parts),
-        now=datetime.now(UTC),
+        asked_at=datetime.now(UTC),
     )
+    accepted = submitter_of(app, parts).accept(submission)
     return _answer(app, parts, accepted, client_id, wait_s)
 
 
