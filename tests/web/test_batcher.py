@@ -50,13 +50,14 @@ class Desk:
             raise StorageError("the disk is full")
         self.spooled += [one.track_id for one in arrivals]
 
-    def batcher(self, give_up_after_s: float = 20) -> Batcher:
+    def batcher(self, give_up_after_s: float = 20, apply_within_s: float = 600) -> Batcher:
         return Batcher(
             self.receive,
             self.keep_raw,
             lambda ids: self.told.append(set(ids)),
             spool=self.spool,
             give_up_after_s=give_up_after_s,
+            apply_within_s=apply_within_s,
         )
 
 

@@ -34,12 +34,13 @@ class Batcher:
         *,
         spool: Callable[[Sequence[Arrival]], None],
         give_up_after_s: float = GIVE_UP_AFTER_S,
+        apply_within_s: float = APPLY_WITHIN_S,
     ) -> None:
         self._receive = receive
         self._keep_raw = keep_raw
         self._committed = committed
         self._spool = spool
-        self._give_up_after_s = give_up_after_s
+        self._give_up_after_s, self._apply_within_s = give_up_after_s, apply_within_s
         self._group: Group[Arrival] = Group(
             "callback-batcher",
             self._settle,
@@ -92,7 +93,7 @@ class Batcher:
         """Something in the batch cannot be stored or applied: find it, so that the others do not suffer for it."""
         for position, handed in enumerate(batch):
             try:
-                late = time.monotonic() - started > APPLY_WITHIN_S
+                late = time.monotonic() - started > self._apply_within_s
                 self._store_alone(handed, raw=late or len(batch) == 1)
             except DatabaseUnavailable as error:
                 self._give_up(batch[position:], error)
