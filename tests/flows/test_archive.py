@@ -127,6 +127,27 @@ def test_five_errors_of_the_server_cost_nothing_but_time(keeper: Keeper) -> None
     assert keeper.world.images(track_id)[0].status == "archived"
 
 
+def test_old_pictures_that_do_not_come_leave_a_turn_to_fresh_ones(keeper: Keeper) -> None:
+    """In a worker's turns: the earliest deadline, and then what was tried least often."""
+    world = keeper.world
+    keeper.web.serve(ONE, FetchError("timeout"))
+    old = [keeper.succeeded() for _ in range(3)]
+    for _ in range(4):
+        keeper.tick()
+        world.later(minutes=11)
+    fresh = keeper.succeeded(TWO)
+
+    def claimed(*, fresh_first: bool) -> str:
+        claims = archive.claim_images(
+            world.store, owner="w1", limit=1, policy=world.policy, now=world.at, fresh_first=fresh_first
+        )
+        return claims[0].track_id
+
+    assert claimed(fresh_first=False) in old
+    assert claimed(fresh_first=True) == fresh
+    assert claimed(fresh_first=True) in old
+
+
 def test_some_lost_and_some_archived_are_partial(keeper: Keeper) -> None:
     track_id = keeper.world.submit(samples=2)
     keeper.world.send(success(ONE, TWO))

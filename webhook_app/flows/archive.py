@@ -54,10 +54,13 @@ class ImageClaim:
     told: tuple[Any, ...]
 
 
-def claim_images(store: Store, *, owner: str, limit: int, policy: Policy, now: datetime) -> list[ImageClaim]:
-    """Lease due pictures, the earliest deadline first."""
+def claim_images(
+    store: Store, *, owner: str, limit: int, policy: Policy, now: datetime, fresh_first: bool = False
+) -> list[ImageClaim]:
+    """Lease due pictures, the earliest deadline first, or those that were tried least often."""
     with store.writing() as connection:
-        rows = images.claim(connection, owner=owner, limit=limit, lease=schedule.CLAIM_LEASE, now=now)
+        lease = schedule.CLAIM_LEASE
+        rows = images.claim(connection, owner=owner, limit=limit, lease=lease, now=now, fresh_first=fresh_first)
     return [
         ImageClaim(
             image_id=row.image_id,

@@ -70,12 +70,16 @@ def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> None:
         SAVE.execute(connection, changed)
 
 
-def claim(connection: Connection, *, owner: str, limit: int, lease: timedelta, now: datetime) -> list[Row[Any]]:
-    """Lease pictures that are due to be fetched, the earliest deadline first."""
+def claim(
+    connection: Connection, *, owner: str, limit: int, lease: timedelta, now: datetime, fresh_first: bool = False
+) -> list[Row[Any]]:
+    """Lease pictures that are due to be fetched, the earliest deadline first; with `fresh_first` those that were tried
+    least often, and of these the earliest deadline."""
+    order = (Image.fetches, Image.source_expires_at) if fresh_first else (Image.source_expires_at,)
     due = (
         select(Image.image_id)
         .where(Image.fetch_at <= now, or_(Image.lease_until.is_(None), Image.lease_until < now))
-        .order_by(Image.source_expires_at)
+        .order_by(*order)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

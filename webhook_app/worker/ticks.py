@@ -62,6 +62,7 @@ class Ticks:
         self.send_wake, self.archive_wake, self.seal_wake = threading.Event(), threading.Event(), threading.Event()
         self.senders = Crew("send", parts.settings.worker_threads, when_free=self.send_wake.set)
         self.fetching: set[str] = set()
+        self.fresh_first = True
         self.chained = False
         self.fetchers = Crew("fetch", FETCHERS, when_free=self.archive_wake.set)
         self.notify_wake = threading.Event()
@@ -118,12 +119,16 @@ class Ticks:
         return len(claims)
 
     def archive(self) -> int:
-        """Claim as many pictures as there are free fetchers, the most urgent first."""
+        """Claim as many pictures as there are free fetchers: in one turn the most urgent ones, in the next those that
+        were tried least often. Else some old ones at a host that is silent would have all fetchers for a day."""
         free = self.fetchers.free
         if not free:
             return 0
         store = self.parts.store
-        claims = archive.claim_images(store, owner=self.owner, limit=free, policy=self.policy, now=clock())
+        self.fresh_first = not self.fresh_first
+        claims = archive.claim_images(
+            store, owner=self.owner, limit=free, policy=self.policy, now=clock(), fresh_first=self.fresh_first
+        )
         for claim in claims:
             self.fetching.add(claim.image_id)
             self.fetchers.do(partial(self._copy, claim))
