@@ -231,6 +231,30 @@ def test_an_overtaken_lease_writes_nothing(keeper: Keeper) -> None:
     assert keeper.world.rows(Blob)[0].reference_count == 1
 
 
+def test_a_lease_that_is_lost_while_the_bytes_are_put_counts_them_once(keeper: Keeper, tmp_path: Path) -> None:
+    """The worker was stopped in the middle of its put; another one was quicker, and comes to the same bytes."""
+    track_id = keeper.succeeded()
+    keeper.web.serve(ONE, png())
+    (stale,) = keeper.claim("slow")
+    working = keeper.storage
+
+    class Stopped(LocalStorage):
+        def put_if_absent(self, key: str, source: Path, content_type: str) -> bool:
+            keeper.storage = working
+            if keeper.world.images(track_id)[0].status == "pending":
+                keeper.world.later(seconds=31)
+                (fresh,) = keeper.claim("quick")
+                keeper.copy(fresh)
+            return super().put_if_absent(key, source, content_type)
+
+    keeper.storage = Stopped(tmp_path / "archive")
+    keeper.copy(stale)
+    (image,), (blob,) = keeper.world.images(track_id), keeper.world.rows(Blob)
+    assert (image.status, image.fetches, blob.state, blob.reference_count) == ("archived", 1, "stored", 1)
+    assert keeper.world.events(track_id).count("job.archived") == 1
+    assert b"".join(working.read(blob_key(image.sha256))) == png()
+
+
 def test_a_picture_in_hand_keeps_its_lease_and_a_dead_worker_s_is_taken_after_30_s(keeper: Keeper) -> None:
     keeper.succeeded()
     (claim,) = keeper.claim("w1")

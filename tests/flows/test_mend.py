@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from sqlalchemy import update
 
 from tests.flows.erasing import Eraser
 from tests.flows.keeper import ONE, TWO, Keeper, png
-from tests.flows.test_verify import archived, one_bit_flipped, removed, statuses, verified
+from tests.flows.test_erase_faults import Death, Mortal
+from tests.flows.test_verify import archived, means, one_bit_flipped, removed, statuses, verified
 from webhook_app.domain.errors import StorageError
 from webhook_app.domain.keys import blob_key, thumbnail_key
-from webhook_app.flows import mend
+from webhook_app.flows import mend, verify
 from webhook_app.flows.forget import remove_unreferenced
 from webhook_app.flows.look import Found
 from webhook_app.storage.local import LocalStorage
@@ -131,9 +133,6 @@ def test_two_who_verify_at_once_do_not_mend_the_same_bytes(keeper: Keeper, root:
 
 
 def test_a_mender_that_died_holds_the_bytes_for_a_while_only(keeper: Keeper, root: Path) -> None:
-    class Death(BaseException):
-        pass
-
     def die() -> None:
         raise Death
 
@@ -347,6 +346,43 @@ def test_bytes_that_are_put_while_they_are_removed_are_removed_once_more(eraser:
     assert (files(root), world.rows(Blob)) == ([], [])
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("after_commit", [False, True])
+def test_a_verifier_may_die_at_any_point(eraser: Eraser, root: Path, after_commit: bool) -> None:
+    """Before or after each of its transactions, while it mends, loses or finds again."""
+    keeper, world = eraser.keeper, eraser.world
+    archived(keeper, "white")
+    deaths = 0
+    for at in range(40):
+        expired, dead = archived(keeper, "green")
+        world.later(hours=25)
+        _, living = archived(keeper, "red")
+        for sha256 in (living, dead):
+            (root / blob_key(sha256)).unlink()
+        try:
+            with_store(keeper, Mortal(world.store, at=at, after_commit=after_commit))
+        except Death:
+            deaths += 1
+        world.later(minutes=16)
+        verified(keeper)
+        assert statuses(keeper, expired)[1] == "lost"
+        assert keeper.world.events(expired).count("job.archive_failed") == 1
+        assert (root / blob_key(living)).read_bytes() == png("red")
+        (root / blob_key(dead)).write_bytes(png("green"))
+        assert [finding.found_again for finding in verified(keeper) if finding.sha256 == dead] == [
+            len(world.rows(Image, Image.sha256 == dead))
+        ]
+        if deaths <= at:
+            break
+    assert deaths > 5
+
+
+def with_store(keeper: Keeper, store: Any) -> None:
+    for blob in verify.slice_after(keeper.world.store, "", limit=1000):
+        verify.verify(replace(means(keeper), store=store), blob, repair=True)
+
+
+@pytest.mark.timeout(300)
 def test_archiving_erasing_verifying_and_damage_at_once(eraser: Eraser, root: Path) -> None:
     """Whoever meets whom at the same bytes: an archived picture has its bytes in the end, and nothing else is left."""
     world, keeper = eraser.world, eraser.keeper
