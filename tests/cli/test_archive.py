@@ -213,3 +213,16 @@ def test_a_tar_goes_to_stdout(keeper: Keeper, tmp_path: Path, root: Path):
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
         assert tar.getnames() == [f"pictures/{track_id}-0.png", "manifest.jsonl", "SHA256SUMS"]
     assert b"exported: 1 pictures" in done.stderr
+
+
+def test_collecting_an_archive_that_is_away_ends_the_report_in_good_order(
+    keeper: Keeper, run: Run, database_url: str, free_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in buckets.KEYS.items():
+        monkeypatch.setenv(name, value)
+    where = f"s3://pictures/x?endpoint_url=http%3A%2F%2F127.0.0.1%3A{free_port}&region=us-east-1"
+    env = {"DATABASE_URL": database_url, "SECRET_KEY": "s" * 32, "ARCHIVE_URL": where}
+    told = run("archive", "gc", "--output", "json", **env)
+    report = json.loads(told.stdout)
+    assert (told.exit_code, report["objects"], report["bytes"], report["dry_run"]) == (1, [], 0, False)
+    assert "cannot list" in report["stopped"]

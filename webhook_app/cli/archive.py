@@ -10,9 +10,10 @@ import click
 
 from webhook_app.cli.exits import Exit, Stop
 from webhook_app.cli.instants import INSTANT, span
-from webhook_app.cli.output import Report, emit, output_option, say
+from webhook_app.cli.output import Report, output_option, say
 from webhook_app.cli.start import open_parts
 from webhook_app.cli.verify import verify
+from webhook_app.domain.errors import DatabaseUnavailable, StorageError
 from webhook_app.domain.job import Status
 
 if TYPE_CHECKING:
@@ -37,27 +38,39 @@ archive.add_command(verify)
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @output_option
 def gc(older_than: timedelta, dry_run: bool, output: str) -> None:
-    """Remove objects that no picture refers to, and what interrupted puts left behind."""
-    from webhook_app.flows.collect import collect, collect_unreferenced
+    """Remove objects that no picture refers to, and what interrupted puts left behind.
 
+    Each object is named as it goes; with JSON the counts stand at the end of the document, and why a run was stopped.
+    """
     if older_than < LEAST_AGE:
         raise click.BadParameter("takes an hour at least: puts may be under way", param_hint="--older-than")
-    parts, now = open_parts(), _clock()
-    before = now - older_than
-    unreferenced = collect_unreferenced(parts.store, parts.storage, dry_run=dry_run, clock=_clock)
-    removed = list(collect(parts.store, parts.storage, before=before, dry_run=dry_run, now=now))
-    temporary = parts.storage.sweep(before, dry_run=dry_run)
-    report = {
-        "dry_run": dry_run,
-        "objects": [{"key": entry.key, "bytes": entry.size, "modified_at": entry.modified_at} for entry in removed],
-        "bytes": sum(entry.size for entry in removed),
-        "unreferenced": unreferenced,
-        "temporary": temporary,
-    }
-    emit(output, report, "\n".join(entry.key for entry in removed))
+    report, told = Report(output, "objects"), Counter[str]()
+    try:
+        _collect(open_parts(), report, told, older_than, dry_run)
+    except (StorageError, DatabaseUnavailable) as error:
+        _end_collected(report, told, dry_run, stopped=str(error))
+        raise
+    _end_collected(report, told, dry_run, stopped=None)
     verb = "would be removed" if dry_run else "removed"
-    said = f"{len(removed)} objects with {report['bytes']} bytes, {temporary} temporary files"
-    say(f"{verb}: {said}, and {unreferenced} copies that no picture refers to")
+    said = f"{told['objects']} objects with {told['bytes']} bytes, {told['temporary']} temporary files"
+    say(f"{verb}: {said}, and {told['unreferenced']} copies that no picture refers to")
+
+
+def _collect(parts: "Parts", report: Report, told: Counter[str], older_than: timedelta, dry_run: bool) -> None:
+    from webhook_app.flows.collect import collect, collect_unreferenced
+
+    now = _clock()
+    before = now - older_than
+    told["unreferenced"] = collect_unreferenced(parts.store, parts.storage, dry_run=dry_run, clock=_clock)
+    for entry in collect(parts.store, parts.storage, before=before, dry_run=dry_run, now=now):
+        told.update(objects=1, bytes=entry.size)
+        report.add({"key": entry.key, "bytes": entry.size, "modified_at": entry.modified_at}, [entry.key])
+    told["temporary"] = parts.storage.sweep(before, dry_run=dry_run)
+
+
+def _end_collected(report: Report, told: Counter[str], dry_run: bool, *, stopped: str | None) -> None:
+    counts = {name: told[name] for name in ("bytes", "unreferenced", "temporary")}
+    report.end({"dry_run": dry_run, **counts, "stopped": stopped}, "")
 
 
 @archive.command()
