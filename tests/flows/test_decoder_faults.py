@@ -24,8 +24,8 @@ HUGE_SIDE = 9_000
 
 
 @dataclass
-class Dying:
-    """An inspector whose children end so."""
+class Acting:
+    """An inspector that does so."""
 
     inspect: Callable[..., Inspected]
 
@@ -113,7 +113,7 @@ def test_a_picture_that_ends_every_decoder_is_tried_rarely_and_lost_at_its_deadl
     track_id = keeper.succeeded()
     keeper.web.serve(ONE, png())
     end = keeper.world.at + timedelta(hours=24)
-    monkeypatch.setattr(keeper, "inspector", Dying(die))
+    monkeypatch.setattr(keeper, "inspector", Acting(die))
     while (image := keeper.world.images(track_id)[0]).status == "pending":
         assert image.reason in {None, "decoder_died"}
         keeper.world.at = max(keeper.world.at, image.fetch_at)

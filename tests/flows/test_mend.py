@@ -17,6 +17,7 @@ from sqlalchemy import update
 
 from tests.flows.erasing import Eraser
 from tests.flows.keeper import ONE, TWO, Keeper, png
+from tests.flows.test_decoder_faults import Acting
 from tests.flows.test_erase_faults import Death, Mortal
 from tests.flows.test_verify import archived, means, one_bit_flipped, removed, statuses, verified
 from webhook_app.domain.errors import StorageError
@@ -24,6 +25,7 @@ from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.flows import mend, verify
 from webhook_app.flows.forget import remove_unreferenced
 from webhook_app.flows.look import Found
+from webhook_app.pictures.port import Inspected
 from webhook_app.storage.local import LocalStorage
 from webhook_app.store.tables import Blob, Image
 
@@ -205,6 +207,20 @@ def test_a_picture_with_the_same_bytes_mends_them(keeper: Keeper, root: Path, da
     assert (root / blob_key(sha256)).read_bytes() == png("red")
     assert verified(keeper) == []
     assert [blob.reference_count for blob in keeper.world.rows(Blob)] == [2]
+
+
+def test_good_bytes_are_not_replaced_by_ones_that_went_bad_on_their_way(keeper: Keeper, root: Path) -> None:
+    """The working folder's disk alters the file between its hashing and its put."""
+    _, sha256 = archived(keeper)
+
+    def spoiled(path: Path, *, base64_text: bool) -> Inspected:
+        inspected = inspector.inspect(path, base64_text=base64_text)
+        one_bit_flipped(inspected.path)
+        return inspected
+
+    inspector, keeper.inspector = keeper.inspector, Acting(spoiled)
+    archived(keeper)
+    assert (root / blob_key(sha256)).read_bytes() == png("red")
 
 
 def test_a_link_in_a_picture_s_place_does_not_keep_it_out(keeper: Keeper, root: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def look(storage: Storage, blob: Row[Any]) -> Found:
         size = storage.size(blob_key(blob.sha256))
         if size is None:
             return Found.MISSING
-        if size != blob.bytes or _digest(storage, blob_key(blob.sha256)) != blob.sha256:
+        if size != blob.bytes or digest_of(storage, blob_key(blob.sha256)) != blob.sha256:
             return Found.ALTERED
     except NotAnObject:
         return Found.ALTERED
@@ -72,14 +72,15 @@ def _look_at_thumbnails(storage: Storage, blob: Row[Any]) -> Found:
             key = thumbnail_key(blob.sha256, size)
             if storage.size(key) is None:
                 return Found.THUMBNAIL_MISSING
-            if _digest(storage, key) != recorded.get(str(size)):
+            if digest_of(storage, key) != recorded.get(str(size)):
                 return Found.THUMBNAIL_ALTERED
     except StorageError:
         return Found.THUMBNAIL_ALTERED  # Whatever is wrong with it, it can be made again from the bytes.
     return Found.SOUND
 
 
-def _digest(storage: Storage, key: str) -> str:
+def digest_of(storage: Storage, key: str) -> str:
+    """The SHA-256 of an object, every byte of it read. Raises `StorageError`."""
     digest = hashlib.sha256()
     for chunk in storage.read(key):
         digest.update(chunk)

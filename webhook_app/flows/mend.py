@@ -17,10 +17,9 @@ from sqlalchemy import Row
 
 from webhook_app.domain.errors import FetchError, StorageError
 from webhook_app.domain.keys import BLOBS, blob_key, thumbnail_key
-from webhook_app.domain.media import THUMBNAIL_TYPE
 from webhook_app.flows import archive, losing
 from webhook_app.flows.look import GONE, OF_THUMBNAILS, Found, Means, look
-from webhook_app.flows.put import put
+from webhook_app.flows.put import put, put_thumbnails
 from webhook_app.flows.workspace import workspace
 from webhook_app.pictures.port import NO_DISK, Inspected
 from webhook_app.storage.port import Storage
@@ -154,10 +153,9 @@ def _from_sources(means: Means, blob: Row[Any], sources: list[str], folder: Path
 
 def _put_back(means: Means, blob: Row[Any], found: Found, inspected: Inspected, until: datetime) -> str | None:
     if found not in OF_THUMBNAILS:
-        put(means.storage, blob_key(blob.sha256), inspected.path, inspected.content_type)
-    for size, path in inspected.thumbnails.items():
-        if size in blob.thumbnails:
-            put(means.storage, thumbnail_key(blob.sha256, size), path, THUMBNAIL_TYPE)
+        key, path = blob_key(blob.sha256), inspected.path
+        put(means.storage, key, path, inspected.content_type, sha256=blob.sha256)
+    put_thumbnails(means.storage, inspected, blob.thumbnails)
     with means.store.writing() as connection:
         copies.note_thumbnails(connection, blob.sha256, inspected.thumbnail_sha256)
         stored = copies.get(connection, blob.sha256)
