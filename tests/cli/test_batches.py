@@ -71,6 +71,8 @@ def test_a_batch_is_shown_listed_and_canceled(verb: Verb, batch: dict[str, Any])
     shown = verb("batches", "get", batch["batch_id"])
     assert "jobs: 2\nqueued: 2" in shown.stdout
     assert batch["batch_id"] in verb("batches", "list").stdout
+    listed = as_json(verb("jobs", "list", "--batch-id", batch["batch_id"], "--output", "json"))["data"]
+    assert {job["track_id"] for job in listed} == set(batch["track_ids"])
     assert len(as_json(verb("batches", "list", "--output", "json"))["data"]) == 1
     assert as_json(verb("batches", "cancel", batch["batch_id"], "--output", "json"))["counts"]["canceled"] == 2
     assert verb("batches", "get", new_id("bat")).exit_code == 3

@@ -53,6 +53,7 @@ def jobs() -> None:
 @click.option("--status", multiple=True, type=click.Choice([status.value for status in Status]), help="Repeatable.")
 @click.option("--tag", multiple=True, help="Repeatable.")
 @click.option("--reference")
+@click.option("--batch-id")
 @click.option("--unconfirmed", is_flag=True, help="Only those whose submit nobody confirmed yet.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @output_option
