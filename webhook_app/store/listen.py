@@ -13,11 +13,12 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Engine, create_engine, func, select, text
+from sqlalchemy import Engine, bindparam, create_engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.store.bulk import table_of
 from webhook_app.store.engine import Store
 from webhook_app.store.events import CHANNEL
 from webhook_app.store.log import FEED_CHANNEL
@@ -33,6 +34,15 @@ LISTEN_AGAIN_AFTER_S = 5.0
 PULSE = text("SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, '')")
 GONE_SOON = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 FEED = "feed"
+EVENTS = table_of(EventRow)
+LAST = select(func.max(EVENTS.c.position))
+LAST_SEALED = select(func.max(EVENTS.c.seq))
+NEWER = (
+    select(EVENTS.c.position, EVENTS.c.track_id, EVENTS.c.batch_id)
+    .where(EVENTS.c.position > bindparam("after"))
+    .order_by(EVENTS.c.position)
+    .limit(1000)
+)
 Hear = Callable[[set[str] | None], None]
 
 
@@ -94,14 +104,12 @@ class Wakeups:
                 self._stopping.wait(RECONNECT_AFTER_S)
 
     def _read_tail(self, after: int | None) -> int:
-        with self._store.reading() as connection:
+        with self._store.looking() as connection:
             if after is None:
-                after = int(connection.scalar(select(func.coalesce(func.max(EventRow.position), 0))) or 0)
+                after = int(connection.scalar(LAST) or 0)
                 self._tell(None)  # What happened before we listened is found by reading.
-            newer = select(EventRow.position, EventRow.track_id, EventRow.batch_id)
-            newer = newer.where(EventRow.position > after)
-            rows = connection.execute(newer.order_by(EventRow.position).limit(1000)).all()
-            sealed = int(connection.scalar(select(func.max(EventRow.seq))) or 0) if self._feed else 0
+            rows = connection.execute(NEWER, {"after": after}).all()
+            sealed = int(connection.scalar(LAST_SEALED) or 0) if self._feed else 0
         if rows:
             self._tell({about for row in rows if (about := row.track_id or row.batch_id)})
             after = rows[-1].position
