@@ -136,7 +136,38 @@ def test_the_secret_is_made_once_and_is_for_its_owner_alone(tmp_path: Path):
     assert len(first[0]) >= 43
     mode = (tmp_path / "new" / "secret-key").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["secret-key"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["audit-signing-key", "secret-key"]
+
+
+def test_the_signing_key_is_the_variable_s_or_made_once_or_follows_from_the_secret(tmp_path: Path):
+    own = {"DATA_DIR": str(tmp_path)}
+    make_secret(load_settings(own))
+    seeds = [load_settings(own).signing_seed for _ in range(2)]
+    make_secret(load_settings(own))
+    assert load_settings(own).signing_seed == seeds[0] == seeds[1]
+    assert stat.S_IMODE((tmp_path / "audit-signing-key").stat().st_mode) == 0o600
+    assert load_settings(own | {"AUDIT_SIGNING_KEY": "0f" * 32}).signing_seed == b"\x0f" * 32
+    derived = [load_settings(own | {"SECRET_KEY": key}).signing_seed for key in ("new,old", "new", "old")]
+    assert derived[0] == derived[1] != derived[2]
+    assert seeds[0].hex() in load_settings(own).secrets()
+
+
+def test_an_installation_from_before_the_signing_key_gets_one(tmp_path: Path):
+    (tmp_path / "secret-key").write_text("s" * 43)
+    settings = load_settings({"DATA_DIR": str(tmp_path)})
+    with pytest.raises(SettingsError, match="AUDIT_SIGNING_KEY"):
+        settings.signing_seed  # noqa: B018 - what it raises
+    make_secret(settings)
+    assert settings.secret_keys == ("s" * 43,)
+    assert len(settings.signing_seed) == 32
+
+
+@pytest.mark.parametrize("key", ["short", "0f" * 31, "0f" * 33, "xy" * 32])
+def test_a_signing_key_that_is_none_is_refused_without_showing_it(key: str):
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"AUDIT_SIGNING_KEY": key})
+    assert "AUDIT_SIGNING_KEY" in str(caught.value)
+    assert key not in str(caught.value)
 
 
 def test_of_many_makers_at_once_one_wins_and_all_read_the_same(tmp_path: Path):

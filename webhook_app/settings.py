@@ -3,6 +3,7 @@ variable."""
 
 import ipaddress
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,12 +15,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from webhook_app.domain.job import OnUnconfirmed
+from webhook_app.domain.tokens import derive
 from webhook_app.storage.location import Bucket, Folder, location
 
 LONGEST_CALLBACK_URL = 191
 # "/callbacks/modelslab/" + track_id + "/" + attempt (3 digits) + "." + 128 bits in base64url
 CALLBACK_PATH_LENGTH = len("/callbacks/modelslab/") + 36 + 1 + 3 + 1 + 22
 SECRET_FILE = "secret-key"  # noqa: S105 - the name of a file
+SIGNING_FILE = "audit-signing-key"
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound
 THREADS_BESIDE_WAITERS = 64
 
@@ -70,6 +73,12 @@ def _host_and_port(values: tuple[str, ...]) -> tuple[str, ...]:
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise ValueError("must be a comma-separated list of host:port")
     return values
+
+
+def _signing_key(value: str | None) -> str | None:
+    if value is not None and re.fullmatch(r"[0-9a-fA-F]{64}", value) is None:
+        raise ValueError("must be 64 hexadecimal digits (openssl rand -hex 32 makes them)")
+    return value
 
 
 def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -127,6 +136,7 @@ class Settings(BaseModel):
     web_threads: Whole = 576
     web_worker_class: Literal["gthread", "gevent"]
     worker_threads: Annotated[int, Field(ge=1, le=1000)] = 8
+    audit_signing_key: Annotated[str | None, AfterValidator(_signing_key), Field(repr=False)] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = "info"
     log_format: Literal["text", "json"] | None = None
 
@@ -171,6 +181,21 @@ class Settings(BaseModel):
         return self.secret_key or tuple(_read_secret(self.data_dir / SECRET_FILE))
 
     @property
+    def signing_seed(self) -> bytes:
+        """Of the key that signs the log's heads: the variable's, else the one made beside the secret in `DATA_DIR`;
+        where the secret is a variable, one that is made from it. Raises `SettingsError`."""
+        if self.audit_signing_key is not None:
+            return bytes.fromhex(self.audit_signing_key)
+        if self.secret_key:
+            return derive(self.secret_key[0], SIGNING_FILE)
+        path = self.data_dir / SIGNING_FILE
+        made = _read_secret(path)
+        try:
+            return bytes.fromhex(_signing_key(made[0]) or "")
+        except (IndexError, ValueError) as error:
+            raise SettingsError(f"AUDIT_SIGNING_KEY: {path} holds no key") from error
+
+    @property
     def provider_is_local(self) -> bool:
         """Whether the provider is on this machine or its network, so that it reaches us without https."""
         host = urlsplit(self.modelslab_url).hostname or ""
@@ -190,7 +215,8 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Every secret text, for the logs to hide."""
         password = (urlsplit(self.database_url).password or "") if not self.is_sqlite else ""
-        known = (*self.secret_keys, self.bootstrap_api_key, self.modelslab_api_key, password, unquote(password))
+        keys = (*self.secret_keys, self.audit_signing_key, *_read_secret(self.data_dir / SIGNING_FILE))
+        known = (*keys, self.bootstrap_api_key, self.modelslab_api_key, password, unquote(password))
         return tuple(secret for secret in known if secret)
 
 
@@ -249,9 +275,12 @@ def _read_secret(path: Path) -> list[str]:
 
 
 def make_secret(settings: Settings) -> None:
-    """On SQLite, make the installation's secret once, readable by its owner only; later calls do nothing."""
+    """On SQLite, make the installation's secret and signing key once, readable by their owner only; later calls do
+    nothing."""
     if not settings.secret_keys:
         keep_secret(settings.data_dir / SECRET_FILE, lambda: secrets.token_urlsafe(32), name="DATA_DIR")
+    if not settings.secret_key and not settings.audit_signing_key and not (settings.data_dir / SIGNING_FILE).exists():
+        keep_secret(settings.data_dir / SIGNING_FILE, lambda: secrets.token_hex(32), name="DATA_DIR")
 
 
 def keep_secret(path: Path, make: Callable[[], str], *, name: str) -> bool:

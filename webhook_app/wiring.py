@@ -22,6 +22,7 @@ from webhook_app.pictures.port import Inspector
 from webhook_app.provider.modelslab.client import ModelsLab
 from webhook_app.provider.port import Provider
 from webhook_app.settings import Settings, make_secret
+from webhook_app.signing.port import Signer
 from webhook_app.storage.bundle import directory_bundle, stream_bundle, tar_bundle
 from webhook_app.storage.local import LocalStorage
 from webhook_app.storage.location import Bucket
@@ -78,6 +79,13 @@ def storage_of(settings: Settings) -> Storage:
     """The archive of this installation, not yet opened."""
     place = settings.archive
     return S3Storage(place) if isinstance(place, Bucket) else LocalStorage(place.path)
+
+
+def signer_of(settings: Settings) -> Signer:
+    """Whoever signs the log's heads."""
+    from webhook_app.signing.ed25519 import Ed25519Signer  # Most processes never sign.
+
+    return Ed25519Signer(settings.signing_seed)
 
 
 def policy(parts: Parts) -> Policy:

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from tests.web.doors import Doors
 from webhook_app import __version__
+from webhook_app.flows.seal import seal
 from webhook_app.store import reads
 from webhook_app.store.engine import Store
 from webhook_app.web.waiting import waiting_of
@@ -51,6 +52,15 @@ def test_a_database_behind_the_code_is_named(tmp_path: Path) -> None:
     assert answer.status_code == 200
     assert answer.json is not None
     assert (answer.json["status"], answer.json["database"]) == ("degraded", "behind")
+    assert answer.json["sealer_lag_s"] is None
+
+
+def test_the_lag_of_the_sealer_is_the_age_of_what_it_has_not_sealed(doors: Doors) -> None:
+    doors.job()
+    lag_s = doors.http.get("/readyz").json["sealer_lag_s"]  # type: ignore[index]
+    assert 0 < lag_s < 60
+    assert seal(doors.store) == 1
+    assert doors.http.get("/readyz").json["sealer_lag_s"] == 0  # type: ignore[index]
 
 
 def test_it_is_ready_when_its_database_is(doors: Doors) -> None:
@@ -61,7 +71,7 @@ def test_it_is_ready_when_its_database_is(doors: Doors) -> None:
     answer = doors.http.get("/readyz")
     assert answer.status_code == 200
     ready = {"status": "ready", "database": "ok", "spool": {"entries": 0, "writable": True}, "version": __version__}
-    assert answer.json == ready
+    assert answer.json == ready | {"sealer_lag_s": 0.0}
 
 
 def test_a_process_that_ends_is_not_ready_and_stays_healthy(doors: Doors) -> None:

@@ -14,6 +14,7 @@ from webhook_app.wiring import Parts
 
 PUBLIC = {
     "/",
+    "/.well-known/jwks.json",
     "/.well-known/webhook-app/nonce",
     "/callbacks/{provider}/{track_id}/{token}",
     "/docs",

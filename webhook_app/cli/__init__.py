@@ -21,6 +21,7 @@ VERBS = {
     "callbacks": ("webhook_app.cli.callbacks", "callbacks"),
     "providers": ("webhook_app.cli.providers", "providers"),
     "archive": ("webhook_app.cli.archive", "archive"),
+    "audit": ("webhook_app.cli.audit", "audit"),
     "retention": ("webhook_app.cli.retention", "retention"),
     "submit": ("webhook_app.cli.jobs", "submit"),
     "wait": ("webhook_app.cli.wait", "wait"),

@@ -40,6 +40,7 @@ UNCHAINED = (
     .order_by(EVENTS.c.seq)
     .limit(bindparam("most", type_=Integer()))
 )
+SEALED = select(*(EVENTS.c[name] for name in (*HASHED, "hash")))
 HASH_AT = select(EVENTS.c.hash).where(EVENTS.c.seq == bindparam("seq"))
 WRITTEN_AT = select(EVENTS.c.created_at).where(EVENTS.c.seq == bindparam("seq"))
 HISTORIES = Statement(
@@ -148,6 +149,12 @@ def write(connection: Connection, events: Sequence[SealedEvent]) -> None:
         raise Unstorable("an event was numbered by somebody who is not the sealer")
     if connection.dialect.name == "postgresql":
         connection.execute(NOTIFY, {"payload": str(events[-1].seq)})
+
+
+def sealed_after(connection: Connection, seq: int, *, limit: int) -> list[dict[str, Any]]:
+    """Sealed events with their hashes, in order, from behind that `seq` on."""
+    found = SEALED.where(EVENTS.c.seq > seq).order_by(EVENTS.c.seq).limit(limit)
+    return [dict(row._mapping) for row in connection.execute(found)]
 
 
 def _row(event: SealedEvent) -> dict[str, Any]:

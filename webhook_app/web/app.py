@@ -6,14 +6,14 @@ from flask import Flask, Response, g, request
 
 from webhook_app.domain.errors import NotFound
 from webhook_app.domain.ids import new_id
-from webhook_app.web import api, callbacks, errors, health, images, metrics, openapi, pages
+from webhook_app.web import api, callbacks, errors, health, images, jwks, metrics, openapi, pages
 from webhook_app.web.auth import Authenticator
 from webhook_app.web.reading import CONTEXT, LARGEST_BODY
 from webhook_app.web.registry import Registry
 from webhook_app.web.schemas import MAY_NAME
 from webhook_app.wiring import Parts
 
-PAGES = (api, openapi, callbacks, images, health, metrics, pages)
+PAGES = (api, openapi, callbacks, images, health, jwks, metrics, pages)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",

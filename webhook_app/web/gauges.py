@@ -109,6 +109,8 @@ def _backlog(connection: Connection, now: datetime) -> Iterator[Metric]:
     yield gauge("endpoints_disabled", "Endpoints that get nothing.", reads.endpoints_disabled(connection))
     yield gauge("events_unsealed", "Events without a number.", unsealed.count)
     yield gauge("sealer_lag_seconds", "Age of the oldest of them, 0 without any.", _age(unsealed.oldest, now))
+    heads = reads.heads_unarchived(connection).count
+    yield gauge("log_heads_unarchived", "Signed heads of the log that are in the database alone.", heads)
 
 
 def _ever(connection: Connection) -> Iterator[Metric]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Flask, request
@@ -35,10 +36,12 @@ class Spool(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`status` is ready, degraded, unavailable or draining; `database` ok, down or behind."""
+    """`status` is ready, degraded, unavailable or draining; `database` ok, down or behind. `sealer_lag_s` is the age of
+    the oldest event that has no number yet, 0 without any, null where nobody can say."""
 
     status: str
     database: str
+    sealer_lag_s: float | None
     spool: Spool
     version: str
 
@@ -93,9 +96,9 @@ def _register_probes(app: Flask, parts: Parts, registry: Registry) -> None:
     )
     def get_readiness() -> ResponseReturnValue:
         """503 when neither the database nor the spool could keep a callback, or when the process is about to end."""
-        database, spool = database_state(parts), spool_state(parts)
+        (database, lag_s), spool = database_state(parts, datetime.now(UTC)), spool_state(parts)
         status = "draining" if waiting.draining else _status(database, spool)
-        found = Readiness(status=status, database=database, spool=spool, version=__version__)
+        found = Readiness(status=status, database=database, sealer_lag_s=lag_s, spool=spool, version=__version__)
         return json_response(found.model_dump(), 200 if status in CAN_KEEP else 503)
 
 
@@ -113,13 +116,16 @@ def spool_state(parts: Parts) -> Spool:
         return Spool(entries=0, writable=False)
 
 
-def database_state(parts: Parts) -> str:
-    """`ok`, `behind` for a database that needs an upgrade, `down` for none that answers."""
+def database_state(parts: Parts, now: datetime) -> tuple[str, float | None]:
+    """`ok`, `behind` for a database that needs an upgrade, `down` for none that answers; and the sealer's lag."""
     try:
         with parts.store.reading() as connection:
-            return "ok" if reads.is_upgraded(connection) else "behind"
+            if not reads.is_upgraded(connection):
+                return "behind", None
+            oldest = reads.oldest_unsealed(connection)
+            return "ok", 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
     except DatabaseUnavailable:
-        return "down"
+        return "down", None
 
 
 def is_writable(directory: Path) -> bool:

@@ -12,7 +12,19 @@ from queue import SimpleQueue
 from sqlalchemy import Connection
 
 from webhook_app import wiring
-from webhook_app.flows import archive, erase, forget, notify, reconcile, redeliver, seal, spool, submit, subscribe
+from webhook_app.flows import (
+    anchor,
+    archive,
+    erase,
+    forget,
+    notify,
+    reconcile,
+    redeliver,
+    seal,
+    spool,
+    submit,
+    subscribe,
+)
 from webhook_app.flows.announce import announce
 from webhook_app.flows.archive import ImageClaim
 from webhook_app.flows.receive import apply_stored
@@ -39,6 +51,7 @@ TIDY_S = 60.0
 RECOVER_S = 1.0
 LOCK_AGAIN_S = 60.0
 SEAL_REST_S = 0.02
+ANCHOR_S = 5.0
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 NOTIFY_REST_S = 0.02  # Results are recorded and deliveries claimed together: fewer and larger turns cost less.
 HEARTBEAT_S = 10.0
@@ -64,6 +77,8 @@ class Ticks:
         self.fetching: set[str] = set()
         self.fresh_first = True
         self.chained = False
+        self.signer = wiring.signer_of(parts.settings)
+        self.unsigned, self.anchor_wake = 0, threading.Event()
         self.fetchers = Crew("fetch", FETCHERS, when_free=self.archive_wake.set)
         self.notify_wake = threading.Event()
         self.notifiers = Crew("notify", NOTIFIERS, when_free=self.notify_wake.set)
@@ -78,6 +93,7 @@ class Ticks:
             *(sending if self.parts.settings.modelslab_api_key else []),
             Ticking("archive", self.archive, SWEEP_S / 2, rest_s=WOKEN_REST_S, wake=self.archive_wake),
             Ticking("seal", self.seal, SWEEP_S, rest_s=SEAL_REST_S, wake=self.seal_wake),
+            Ticking("anchor", self.anchor, ANCHOR_S, wake=self.anchor_wake),
             Ticking("notify", self.send_deliveries, SWEEP_S, rest_s=NOTIFY_REST_S, wake=self.notify_wake),
             Ticking("recover", self.recover, RECOVER_S),
             Ticking("lock-again", self.lock_again, LOCK_AGAIN_S),
@@ -158,6 +174,9 @@ class Ticks:
         sealed = seal.seal(self.parts.store, tell=self._announce)
         if sealed:
             self.notify_wake.set()
+        self.unsigned += sealed
+        if self.unsigned >= anchor.EVENTS:
+            self.anchor_wake.set()
         return sealed
 
     def _announce(self, connection: Connection, first: int, last: int) -> None:
@@ -196,6 +215,13 @@ class Ticks:
     def lock_again(self) -> int:
         """Lock stored secrets with the newest `SECRET_KEY`."""
         return subscribe.lock_again(self.parts.store, self.parts.vault)
+
+    def anchor(self) -> int:
+        """Sign where the log ends, when that is due, and take what was signed out of the house."""
+        parts = self.parts
+        self.unsigned = 0
+        signed = anchor.sign(parts.store, self.signer, now=clock())
+        return signed + anchor.archive(parts.store, parts.storage, limit=BATCH, now=clock())
 
     def stored(self) -> int:
         return apply_stored(self.parts.store, self.parts.providers, limit=BATCH, policy=self.policy, now=clock())

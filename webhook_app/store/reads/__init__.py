@@ -23,7 +23,7 @@ from webhook_app.store.reads.deliveries import (
     receivers_open,
 )
 from webhook_app.store.reads.erasures import erasure, past_retention
-from webhook_app.store.reads.feed import LogEnd, log_end, sealed_events
+from webhook_app.store.reads.feed import LogEnd, log_end, sealed_events, signing_keys
 from webhook_app.store.reads.history import attempts_of, callbacks_of, events_of, tail
 from webhook_app.store.reads.installation import database_revision, is_upgraded
 from webhook_app.store.reads.jobs import (
@@ -46,7 +46,9 @@ from webhook_app.store.reads.queue import queue_positions
 from webhook_app.store.reads.standing import (
     Waiting,
     give_up_after,
+    heads_unarchived,
     oldest_queued,
+    oldest_unsealed,
     pictures,
     unapplied,
     unconfirmed,
@@ -91,6 +93,7 @@ __all__ = [
     "events_of",
     "generation_percentile",
     "give_up_after",
+    "heads_unarchived",
     "image",
     "images_of",
     "is_upgraded",
@@ -104,6 +107,7 @@ __all__ = [
     "log_end",
     "next_action_at",
     "oldest_queued",
+    "oldest_unsealed",
     "past_retention",
     "paused_providers",
     "pictures",
@@ -113,6 +117,7 @@ __all__ = [
     "receivers_open",
     "repeats",
     "sealed_events",
+    "signing_keys",
     "states_of",
     "tail",
     "totals",

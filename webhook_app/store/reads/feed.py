@@ -6,8 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from webhook_app.store.tables import EventRow, LogRow
+from webhook_app.domain.heads import PublicKey
+from webhook_app.store.tables import EventRow, LogRow, SigningKey
 
+KEYS_AT_MOST = 1_000
 COLUMNS = [
     EventRow.__table__.c[name]
     for name in ("event_id", "seq", "type", "track_id", "batch_id", "client_id", "actor", "created_at", "data")
@@ -52,3 +54,9 @@ def sealed_events(
         statement = statement.where(EventRow.type.in_(sorted(types)))
     rows = connection.execute(statement.order_by(EventRow.seq).limit(limit))
     return [dict(row._mapping) for row in rows]
+
+
+def signing_keys(connection: Connection) -> list[PublicKey]:
+    """Every key that ever signed a head of this log, the newest first."""
+    newest_first = select(SigningKey.public_key).order_by(SigningKey.created_at.desc(), SigningKey.key_id)
+    return [PublicKey(x) for x in connection.scalars(newest_first.limit(KEYS_AT_MOST))]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select, text
 
 from webhook_app.domain.job import Status
-from webhook_app.store.tables import Callback, EventRow, Image, Job
+from webhook_app.store.tables import Callback, EventRow, Image, Job, LogHead
 
 MOST = 1_000_000
 # The text of the partial index's own condition: a parameter would hide from the planner that the index covers it.
@@ -75,9 +75,19 @@ def unapplied(connection: Connection) -> Waiting:
 
 def unsealed(connection: Connection) -> Waiting:
     """Events without a number."""
-    first = select(EventRow.created_at).where(EventRow.seq.is_(None)).order_by(EventRow.position).limit(1)
     count = _waiting(connection, EventRow.position, EventRow.seq.is_(None)).count
-    return Waiting(count, connection.scalar(first))
+    return Waiting(count, oldest_unsealed(connection))
+
+
+def oldest_unsealed(connection: Connection) -> datetime | None:
+    """When the first event happened that has no number yet."""
+    first = select(EventRow.created_at).where(EventRow.seq.is_(None)).order_by(EventRow.position).limit(1)
+    return connection.scalar(first)
+
+
+def heads_unarchived(connection: Connection) -> Waiting:
+    """Signed heads of the log of which no copy lies outside the database yet."""
+    return _waiting(connection, LogHead.signed_at, LogHead.archived_at.is_(None))
 
 
 def give_up_after(connection: Connection, milliseconds: int) -> None:
