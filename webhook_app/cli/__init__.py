@@ -27,6 +27,8 @@ VERBS = {
     "wait": ("webhook_app.cli.wait", "wait"),
     "jobs": ("webhook_app.cli.jobs", "jobs"),
     "batches": ("webhook_app.cli.batches", "batches"),
+    "events": ("webhook_app.cli.events", "events"),
+    "listen": ("webhook_app.cli.events", "listen"),
     "endpoints": ("webhook_app.cli.webhooks", "endpoints"),
     "deliveries": ("webhook_app.cli.webhooks", "deliveries"),
     "webhooks": ("webhook_app.cli.webhooks", "webhooks"),

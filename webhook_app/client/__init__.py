@@ -2,12 +2,13 @@
 
 from webhook_app.client.calls import ApiError
 from webhook_app.client.client import Client, is_complete, is_over
-from webhook_app.client.shapes import Batch, Fault, Image, Job, NewBatch, Until, Waited
+from webhook_app.client.shapes import Batch, Event, Fault, Image, Job, NewBatch, Until, Waited
 
 __all__ = [
     "ApiError",
     "Batch",
     "Client",
+    "Event",
     "Fault",
     "Image",
     "Job",

@@ -1,7 +1,7 @@
 """One HTTP call to a server: the key goes along, and whatever goes wrong becomes one kind of error."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from requests.auth import AuthBase
@@ -12,6 +12,7 @@ PIECE = 1 << 16
 NO_CONTENT = 204
 UNREACHABLE = "unreachable"
 NOT_UNDERSTOOD = "not_understood"
+Piece = TypeVar("Piece")
 
 
 class ApiError(Exception):
@@ -100,11 +101,25 @@ class Calls:
         with self._answer("GET", path, params=params, stream=True) as answer:
             if answer.status_code != 200:
                 _read(answer)
-            try:
-                yield from answer.iter_content(PIECE)
-            except requests.RequestException as error:
-                detail = f"{self.url} ended in the middle: {type(error).__name__}"
-                raise ApiError(None, UNREACHABLE, detail) from error
+            yield from self._to_its_end(answer.iter_content(PIECE))
+
+    def lines(
+        self, path: str, *, params: Mapping[str, Any], headers: Mapping[str, str], wait_s: float = 0.0
+    ) -> Iterator[str]:
+        """The lines of an answer that is still being written, as they come. The server may be silent for `wait_s` longer
+        than usual. Raises `ApiError`, in the middle too."""
+        with self._answer("GET", path, params=params, headers=headers, stream=True, wait_s=wait_s) as answer:
+            if answer.status_code != 200:
+                _read(answer)
+            # Byte by byte: what has arrived must not wait for more. The layers below read ahead.
+            yield from self._to_its_end(answer.iter_lines(chunk_size=1, decode_unicode=True))
+
+    def _to_its_end(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        try:
+            yield from pieces
+        except requests.RequestException as error:
+            detail = f"{self.url} ended in the middle: {type(error).__name__}"
+            raise ApiError(None, UNREACHABLE, detail) from error
 
     def _answer(self, method: str, path: str, *, wait_s: float = 0.0, **request: Any) -> requests.Response:
         timeout = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S + wait_s)

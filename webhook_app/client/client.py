@@ -10,7 +10,20 @@ from urllib.parse import quote
 
 from webhook_app.client.awaiting import wait_for
 from webhook_app.client.calls import Calls, retry_after_s
-from webhook_app.client.shapes import Batch, Decision, Erasing, Erasure, Explanation, Job, NewBatch, Seed, Until, Waited
+from webhook_app.client.following import events, stream
+from webhook_app.client.shapes import (
+    Batch,
+    Decision,
+    Erasing,
+    Erasure,
+    Event,
+    Explanation,
+    Job,
+    NewBatch,
+    Seed,
+    Until,
+    Waited,
+)
 from webhook_app.client.webhooks import Webhooks
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "timed_out"})
@@ -42,6 +55,11 @@ class Client(Webhooks):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def url(self) -> str:
+        """The server's."""
+        return self._calls.url
 
     def close(self) -> None:
         """Close the connections."""
@@ -132,6 +150,19 @@ class Client(Webhooks):
     def export(self, *, format: Literal["jsonl", "csv"] = "jsonl", **filters: Any) -> Iterator[bytes]:
         """All jobs that these filters leave, as a file in pieces. It is whole only when no `ApiError` ends it."""
         return self._calls.pieces("/v1/export", params={"format": format, **dict(_parameters(filters))})
+
+    def events(
+        self, *, after: int | str = 0, types: Iterable[str] = (), track_id: str | None = None
+    ) -> Iterator[Event]:
+        """What happened behind this `seq`, to the end of the log; `now` is its end. Keep the `seq` of the last one."""
+        return events(self._calls, after=after, types=types, track_id=track_id)
+
+    def stream(
+        self, *, after: int | str = "now", types: Iterable[str] = (), track_id: str | None = None
+    ) -> Iterator[Event]:
+        """What happens behind this `seq`, as it happens, without an end and without a gap: a connection that is lost is
+        made again."""
+        return stream(self._calls, after=after, types=types, track_id=track_id)
 
     def resolve(self, track_id: str, decision: Decision) -> Job:
         """Decide about a job whose submit nobody confirmed: send it again, or let it fail. For admins."""

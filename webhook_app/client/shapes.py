@@ -81,6 +81,20 @@ class Job(TypedDict):
     urls: dict[str, str]
 
 
+class Event(TypedDict):
+    """One line of the log, by its number `seq`. `created_at` is RFC 3339 in UTC."""
+
+    event_id: str
+    seq: int
+    type: str
+    track_id: str | None
+    batch_id: str | None
+    client_id: str | None
+    actor: str
+    created_at: str
+    data: dict[str, Any]
+
+
 class Waited(TypedDict):
     """What became of jobs that were waited for. `unknown`: there is no such job of this client, or it is erased."""
 
