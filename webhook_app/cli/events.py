@@ -34,9 +34,7 @@ def filters(command: "Callable[..., None]") -> "Callable[..., None]":
 
 
 @click.command()
-@click.option(
-    "--after", callback=_place, default="0", show_default=True, help="Begin behind this seq; now: at the end."
-)
+@click.option("--after", callback=_place, default="0", show_default=True, help="A seq, or now for the end.")
 @click.option("--follow", "-f", is_flag=True, help="Go on as events come, until Ctrl-C.")
 @filters
 @output_option
@@ -70,8 +68,8 @@ def _line(event: "Event") -> str:
 def listen(client: "Client", forward: str | None, types: tuple[str, ...], track_id: str | None, output: str) -> None:
     """Print events as they come, from now on, until Ctrl-C.
 
-    With --forward a program on this machine gets them as if a webhook reached it. They are sent once, whatever it answers,
-    and without a signature: nothing but this machine is between.
+    With --forward a program on this machine gets them as if a webhook reached it. They are sent once, whatever it
+    answers, and without a signature: nothing but this machine is between.
     """
     if forward is not None and not forward.startswith(("http://", "https://")):
         raise click.BadParameter("begins with http:// or https://", param_hint="--forward")

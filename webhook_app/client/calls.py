@@ -106,8 +106,8 @@ class Calls:
     def lines(
         self, path: str, *, params: Mapping[str, Any], headers: Mapping[str, str], wait_s: float = 0.0
     ) -> Iterator[str]:
-        """The lines of an answer that is still being written, as they come. The server may be silent for `wait_s` longer
-        than usual. Raises `ApiError`, in the middle too."""
+        """The lines of an answer that is still being written, as they come. The server may be silent for `wait_s`
+        longer than usual. Raises `ApiError`, in the middle too."""
         with self._answer("GET", path, params=params, headers=headers, stream=True, wait_s=wait_s) as answer:
             if answer.status_code != 200:
                 _read(answer)

@@ -50,7 +50,7 @@ def _asked(types: Iterable[str], track_id: str | None) -> dict[str, Any]:
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[tuple[int | None, Event | None]]:
-    """The id and the event of each block of a stream (WHATWG HTML, 9.2.6). A block that was cut off counts for nothing."""
+    """The id and the event of each block of a stream (WHATWG HTML, 9.2.6). One that was cut off counts for nothing."""
     block: dict[str, str] = {}
     for line in lines:
         if line:
