@@ -9,16 +9,14 @@ from tests.flows.erasing import Eraser
 from tests.flows.keeper import ONE, png
 from tests.flows.world import KNOWN, success
 from webhook_app.domain.advance import Verdict
-from webhook_app.domain.erasure import ProviderCopy
 from webhook_app.domain.errors import Erased, IdempotencyMismatch, NotFound
 from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.keys import blob_key, thumbnail_key
-from webhook_app.domain.outcome import Failed, Running, Unconfirmed
+from webhook_app.domain.outcome import Failed
 from webhook_app.flows.accept import Idempotency
 from webhook_app.flows.erase import retire
 from webhook_app.flows.receive import apply_stored, keep_raw
 from webhook_app.flows.seal import seal
-from webhook_app.provider.port import Submission
 from webhook_app.store.tables import Blob, Erasure, EventRow, IdempotencyKey
 
 
@@ -62,41 +60,6 @@ def test_asked_again_it_is_the_same_erasure(eraser: Eraser) -> None:
     assert eraser.world.events(track_id).count("job.erased") == 1
     with pytest.raises(NotFound):
         eraser.ask(new_track_id())
-
-
-def test_a_running_job_is_canceled_and_the_provider_asked_when_it_is_done(eraser: Eraser) -> None:
-    world = eraser.world
-    track_id = world.submit()
-    world.send(Running("7", 5.0))
-    erasure_id = eraser.ask(track_id)
-    assert world.events(track_id)[-2:] == ["job.canceled", "job.erased"]
-    eraser.go_on()
-    assert (world.job(track_id).input, world.script.asked_to_delete) == ({}, [])
-    assert eraser.erasure(erasure_id).status == "running"
-    world.later(seconds=121)
-    assert (world.poll(), world.expire()) == (0, 0)
-    eraser.go_on()
-    assert (world.script.asked_to_delete, eraser.erasure(erasure_id).provider_copy) == (["7"], "deleted")
-
-
-@pytest.mark.parametrize("answer", [Running("9", 5.0), success(provider_job_id="9"), Unconfirmed("reset")])
-def test_a_job_that_is_erased_while_it_is_sent_is_deleted_there_too(eraser: Eraser, answer: object) -> None:
-    world = eraser.world
-    track_id = world.submit()
-
-    def meanwhile(_: Submission) -> None:
-        eraser.ask(track_id)
-        eraser.go_on()
-
-    world.script.during = meanwhile
-    world.send(answer)
-    world.later(seconds=121)
-    eraser.go_on()
-    named = not isinstance(answer, Unconfirmed)
-    assert world.script.asked_to_delete == ["9"] * named
-    assert world.rows(Erasure)[0].provider_copy == ("deleted" if named else "unnamed")
-    job = world.job(track_id)
-    assert (job.status, job.provider_meta, world.images(track_id)[0].sources) == ("canceled", {}, [])
 
 
 def test_a_job_that_was_never_sent_has_no_copy(eraser: Eraser) -> None:
@@ -183,26 +146,6 @@ def test_what_a_dead_archiver_left_is_removed_after_a_while(eraser: Eraser) -> N
     world.later(minutes=11)
     eraser.go_on()
     assert world.rows(Blob) == []
-
-
-@pytest.mark.parametrize(("said", "word"), [(ProviderCopy.REFUSED, "refused"), (None, "unanswered")])
-def test_the_provider_s_answer_is_on_record_and_silence_is_asked_again(
-    eraser: Eraser, said: ProviderCopy | None, word: str
-) -> None:
-    erasure_id = eraser.ask(eraser.archived())
-    eraser.world.script.deletions.extend([said] * 100)
-    eraser.finish()
-    assert eraser.erasure(erasure_id).provider_copy == word
-    assert len(eraser.world.script.asked_to_delete) == (1 if said else 8)
-    assert eraser.world.attempts(eraser.erasure(erasure_id).track_id)[0].provider_job_id is None
-
-
-def test_what_the_provider_keeps_no_more_it_is_not_asked_about(eraser: Eraser) -> None:
-    track_id = eraser.archived()
-    eraser.world.later(hours=24)
-    erasure_id = eraser.ask(track_id)
-    eraser.finish()
-    assert (eraser.erasure(erasure_id).provider_copy, eraser.world.script.asked_to_delete) == ("expired", [])
 
 
 def test_what_a_failed_attempt_said_goes_and_its_code_stays(eraser: Eraser) -> None:

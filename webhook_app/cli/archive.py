@@ -54,22 +54,28 @@ def gc(older_than: timedelta, dry_run: bool, output: str) -> None:
     verb = "would be removed" if dry_run else "removed"
     said = f"{told['objects']} objects with {told['bytes']} bytes, {told['temporary']} temporary files"
     say(f"{verb}: {said}, and {told['unreferenced']} copies that no picture refers to")
+    if told["failed"]:
+        raise Stop(Exit.FAILED, f"{told['failed']} could not be removed; the log says why")
 
 
 def _collect(parts: "Parts", report: Report, told: Counter[str], older_than: timedelta, dry_run: bool) -> None:
     from webhook_app.flows.collect import collect, collect_unreferenced
 
-    now = _clock()
-    before = now - older_than
-    told["unreferenced"] = collect_unreferenced(parts.store, parts.storage, dry_run=dry_run, clock=_clock)
-    for entry in collect(parts.store, parts.storage, before=before, dry_run=dry_run, now=now):
+    before = _clock() - older_than
+    unreferenced = collect_unreferenced(parts.store, parts.storage, dry_run=dry_run, clock=_clock)
+    told.update(unreferenced=unreferenced.count, failed=unreferenced.failed)
+    for each in collect(parts.store, parts.storage, before=before, dry_run=dry_run, clock=_clock):
+        entry = each.entry
+        if each.problem is not None:
+            told["failed"] += 1
+            continue
         told.update(objects=1, bytes=entry.size)
         report.add({"key": entry.key, "bytes": entry.size, "modified_at": entry.modified_at}, [entry.key])
     told["temporary"] = parts.storage.sweep(before, dry_run=dry_run)
 
 
 def _end_collected(report: Report, told: Counter[str], dry_run: bool, *, stopped: str | None) -> None:
-    counts = {name: told[name] for name in ("bytes", "unreferenced", "temporary")}
+    counts = {name: told[name] for name in ("bytes", "unreferenced", "temporary", "failed")}
     report.end({"dry_run": dry_run, **counts, "stopped": stopped}, "")
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from webhook_app.domain.advance import AttemptState, JobState, Move, Verdict, advance
+from webhook_app.domain.advance import AttemptState, JobState, Move, Verdict, advance, evidence_of
 from webhook_app.domain.errors import ErrorCode, JobError
 from webhook_app.domain.events import Event
-from webhook_app.domain.job import Evidence, Status
+from webhook_app.domain.job import STRENGTH, Evidence, Status
 from webhook_app.domain.outcome import NotSent, Outcome, Witness
 from webhook_app.flows import consequences, pausing
 from webhook_app.flows.ledger import Ledger, Report
@@ -71,7 +71,7 @@ def _apply_one(ledger: Ledger, report: Report, policy: Policy, now: datetime) ->
     job = ledger.jobs.get(report.track_id)
     attempt = ledger.attempts.get((report.track_id, report.attempt))
     if job is not None and job["erased_at"] is not None:
-        _learn_id_of_erased(ledger, attempt, report)
+        _learn_of_erased(ledger, attempt, report)
         return Verdict.ERASED
     if job is None or attempt is None:
         return Verdict.ORPHANED
@@ -87,12 +87,19 @@ def _apply_one(ledger: Ledger, report: Report, policy: Policy, now: datetime) ->
     return Verdict.APPLIED if changed and move.verdict is Verdict.REPEATED else move.verdict
 
 
-def _learn_id_of_erased(ledger: Ledger, attempt: dict[str, Any] | None, report: Report) -> None:
-    """The one thing that is still wanted to be known: whom to tell the provider to delete, from the answer to a submit
-    that was under way."""
-    provider_job_id = getattr(report.outcome, "provider_job_id", None)
-    if attempt is not None and report.witness is Witness.SUBMIT and attempt["provider_job_id"] is None:
-        attempt["provider_job_id"] = provider_job_id
+def _learn_of_erased(ledger: Ledger, attempt: dict[str, Any] | None, report: Report) -> None:
+    """The one thing that is still wanted to be known, until the provider has been asked to delete its copy: by which
+    id, and whether it is done with the job."""
+    known = ledger.erasing.get(report.track_id)
+    if attempt is None or known is None or attempt["n"] in known:
+        return
+    before = dict(attempt)
+    evidence, _ = evidence_of(report.outcome)
+    if STRENGTH[evidence] > STRENGTH[Evidence(attempt["evidence"])]:
+        attempt["evidence"] = evidence.value
+    if attempt["provider_job_id"] is None:
+        attempt["provider_job_id"] = getattr(report.outcome, "provider_job_id", None)
+    if attempt != before:
         ledger.changed_attempts.add((report.track_id, report.attempt))
 
 

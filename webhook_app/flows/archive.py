@@ -103,7 +103,8 @@ def archive_one(
     try:
         with workspace() as folder:
             source, inspected = _fetch_first(fetcher, inspector, claim, folder, clock)
-            _put(store, storage, inspected, clock())
+            if not _put(store, storage, claim, inspected, clock()):
+                return
     except FetchError as error:
         _record(store, claim, _after_failure(claim, error, clock()), clock())
     except StorageError:
@@ -146,15 +147,19 @@ def fetch(fetcher: Fetcher, inspector: Inspector, source: str, path: Path) -> In
     return inspector.inspect(path, base64_text=source.partition("?")[0].endswith(".base64"))
 
 
-def _put(store: Store, storage: Storage, inspected: Inspected, now: datetime) -> None:
-    """Bytes are stored before anything says so: first the row `putting`, then the objects, then the reference."""
+def _put(store: Store, storage: Storage, claim: ImageClaim, inspected: Inspected, now: datetime) -> bool:
+    """Bytes are stored before anything says so: first the row `putting`, then the objects, then the reference. False,
+    and nothing is stored, where the job was erased since, or somebody else has the picture."""
     with store.writing() as connection:
-        state = blobs.state(connection, inspected.sha256)
-        if state == blobs.DELETING:
+        job = jobs.lock(connection, [claim.track_id]).get(claim.track_id)
+        if job is None or job.erased_at is not None:
+            return False
+        if not images.begin_to_put(connection, claim.image_id, inspected.sha256, fence=claim.fence):
+            return False
+        if not blobs.begin_to_put(connection, _blob_values(inspected, now)):
             raise StorageError("these bytes are being deleted")
-        if state is None:
-            blobs.add(connection, _blob_values(inspected, now))
     put_picture(storage, inspected)
+    return True
 
 
 def _blob_values(inspected: Inspected, now: datetime) -> dict[str, Any]:
@@ -222,10 +227,12 @@ def _record(
             if inspected is not None:
                 blobs.discard(connection, _blob_values(inspected, now))
             return
-        if inspected is not None and not _is_kept(connection, inspected, now):
-            values, inspected = _wait_for_disk("archive_unavailable", now), None
         by_index = images.of_jobs(connection, [claim.track_id])[claim.track_id]
         image = next(row for row in by_index.values() if row.image_id == claim.image_id)
+        if inspected is not None:
+            blobs.lock(connection, {inspected.sha256, image.sha256 or inspected.sha256})
+            if not _is_kept(connection, inspected, now):
+                values, inspected = _wait_for_disk("archive_unavailable", now), None
         flags = [] if inspected is None else _new_flags(job, image, inspected)
         if inspected is not None:
             values = values | {"flags": [*image.flags, *flags]}

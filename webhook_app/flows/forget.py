@@ -1,23 +1,24 @@
 """Erasing jobs, the doing of it: out of the rows, the files and the archive, and asking the provider for the same.
 
-Every step may be repeated, and each is committed before the next, so that a worker may die at any point. What came
-late, a spooled callback or a picture under way, is taken out by whoever brings it: it finds the mark.
+Every step may be repeated, and each is committed before the next, so that a worker may die at any point. No erasure
+waits for what another one waits for: its own bytes, its own copies at the provider. What came late, a spooled callback
+or a picture under way, is taken out by whoever brings it: it finds the mark.
 """
 
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import Row
 
-from webhook_app.domain import schedule
 from webhook_app.domain.erasure import ProviderCopy, worst
 from webhook_app.domain.errors import StorageError
-from webhook_app.domain.job import Evidence
-from webhook_app.domain.keys import blob_key, thumbnail_key
-from webhook_app.flows import erase, spool
+from webhook_app.flows import erase, removal, spool
+from webhook_app.flows.apart import each_apart
+from webhook_app.flows.recall import NotYet, recall
+from webhook_app.pictures.port import THUMBNAIL_SIZES
 from webhook_app.provider.port import Provider
 from webhook_app.storage.port import Spool, Storage
 from webhook_app.store import attempts, batches, blobs, callbacks, deliveries, erasures, idempotency, images, jobs, log
@@ -25,12 +26,11 @@ from webhook_app.store.engine import Store
 
 # Longer than a whole batch takes, the provider's silence included.
 HELD = timedelta(minutes=15)
-LOOK_AGAIN = timedelta(seconds=2)
-# An archiver that died leaves bytes behind that nobody shows; a living one needs less than its lease.
-ABANDONED_AFTER = timedelta(minutes=10)
-MOST_TRIES = 8
-NOTHING_MADE = frozenset({Evidence.NOT_SENT, Evidence.DECLINED, Evidence.RETRYABLE, Evidence.PERMANENT})
-UNDER_WAY = frozenset({Evidence.NONE, Evidence.RUNNING})
+LOOK_AGAIN, LOOK_MOST = timedelta(seconds=2), timedelta(minutes=1)
+# A provider that is silent must not hold up what is to be done here: the others are asked in the next round.
+ASK_FOR = timedelta(seconds=60)
+
+log = structlog.get_logger(__name__)
 
 
 def forget_due(
@@ -42,31 +42,25 @@ def forget_due(
     limit: int,
     clock: Callable[[], datetime],
 ) -> int:
-    """Go on with erasures that are due, at most `limit`. Returns how many. Raises `StorageError`: then they are due
-    again later."""
+    """Go on with erasures that are due, at most `limit`, and remove bytes that no picture shows. Returns how many it
+    were together. What one of them raises is raised when the others are done."""
     with store.writing() as connection:
         now = clock()
         if erasures.is_any_due(connection, now=now):
             # A sealer that looked at a job before it was marked may be about to make a delivery of it.
             log.wait_for_sealer(connection)
         due = erasures.claim(connection, limit=limit, put_off_until=now + HELD, now=now)
-    for many in (row for row in due if row.track_id is None):
-        _go_on_with_many(store, many, clock)
+    many = [row for row in due if row.track_id is None]
     ones = [row for row in due if row.track_id is not None]
-    try:
-        _take_out(store, ones, storage=storage, kept=kept, clock=clock)
-    except StorageError:
-        _put_off(store, ones, clock() + LOOK_AGAIN)
-        raise
-    hidden = not ones or store.truncate_log()
-    for one in ones:
-        _finish(store, providers, one.erasure_id, hidden=hidden, clock=clock)
-    if ones:
-        store.truncate_log()  # The ids by which the provider was asked have gone last.
-    return len(due)
+    acts: list[Callable[[], int]] = [
+        lambda: each_apart(many, lambda erasure: _go_on_with_many(store, erasure, clock)),
+        lambda: _go_on_with_ones(store, providers, ones, storage=storage, kept=kept, clock=clock),
+        lambda: removal.remove_unreferenced(store, storage, clock=clock).count,
+    ]
+    return each_apart(acts, lambda act: act())
 
 
-def _go_on_with_many(store: Store, erasure: Row[Any], clock: Callable[[], datetime]) -> None:
+def _go_on_with_many(store: Store, erasure: Row[Any], clock: Callable[[], datetime]) -> int:
     """Mark what the filter finds, in batches: from then on its words are not needed. Done when the last job is."""
     while erasure.filter is not None:
         with store.writing() as connection:
@@ -75,25 +69,60 @@ def _go_on_with_many(store: Store, erasure: Row[Any], clock: Callable[[], dateti
                 break
     with store.writing() as connection:
         if erasures.is_any_unfinished(connection, erasure.erasure_id):
-            erasures.save(connection, erasure.erasure_id, due_at=clock() + LOOK_AGAIN)
+            erasures.save(connection, erasure.erasure_id, due_at=_next_look(erasure, clock()))
         else:
             copies = erasures.copies_below(connection, erasure.erasure_id)
             erasures.finish(connection, erasure.erasure_id, provider_copy=worst(copies), now=clock())
+    return 1
 
 
-def _take_out(
-    store: Store, ones: Sequence[Row[Any]], *, storage: Storage, kept: Spool, clock: Callable[[], datetime]
-) -> None:
-    """Out of this machine's spool, the rows and the archive."""
-    if ones:
+def _go_on_with_ones(
+    store: Store,
+    providers: Mapping[str, Provider],
+    ones: Sequence[Row[Any]],
+    *,
+    storage: Storage,
+    kept: Spool,
+    clock: Callable[[], datetime],
+) -> int:
+    """First everything that is here, of all of them; then the provider's copies. One that was not taken out of the rows
+    is due again when its hold ends."""
+    if not ones:
+        return 0
+    taken: dict[str, list[str]] = {}
+    emptied = _take_out_of_spool(store, kept, ones)
+
+    def take_out(one: Row[Any]) -> int:
+        taken[one.erasure_id] = _take_out_of_rows(store, one, clock())
+        return 1
+
+    def remove() -> int:
+        digests = {digest for each in taken.values() for digest in each}
+        return removal.remove_unreferenced(store, storage, clock=clock, among=digests).count if digests else 0
+
+    def finish() -> int:
+        hidden = store.truncate_log()
+        _finish_in_time(store, providers, taken, emptied=emptied and hidden, clock=clock)
+        store.truncate_log()  # The ids by which the provider was asked have gone last.
+        return 0
+
+    acts: list[Callable[[], int]] = [lambda: each_apart(ones, take_out), remove, finish]
+    return each_apart(acts, lambda act: act())
+
+
+def _take_out_of_spool(store: Store, kept: Spool, ones: Sequence[Row[Any]]) -> bool:
+    """Of this machine; the others do the same for what they set aside. False where it has to be tried again."""
+    try:
         spool.drain(store, kept)
         kept.forget([one.track_id for one in ones])
-    for one in ones:
-        _take_out_of_rows(store, one, clock())
-    remove_unreferenced(store, storage, clock=clock)
+    except StorageError as error:
+        log.error("spool.failed", error=str(error))
+        return False
+    return True
 
 
-def _take_out_of_rows(store: Store, erasure: Row[Any], now: datetime) -> None:
+def _take_out_of_rows(store: Store, erasure: Row[Any], now: datetime) -> list[str]:
+    """Returns the digests of the bytes that have to go before the erasure is done."""
     track_id = erasure.track_id
     with store.writing() as connection:
         callbacks.erase_of(connection, track_id, now=now)
@@ -102,81 +131,97 @@ def _take_out_of_rows(store: Store, erasure: Row[Any], now: datetime) -> None:
         gone_with_it = job.batch_id if batches.is_erased(connection, job.batch_id) else None
         idempotency.erase(connection, track_id=track_id, batch_id=gone_with_it)
         deliveries.erase(connection, track_id, now=now)
-        gone = blobs.let_go(connection, images.erase(connection, track_id))
+        shown, putting = images.erase(connection, track_id)
+        blobs.lock(connection, {*shown, *putting})
+        gone = blobs.let_go(connection, shown)
+        blobs.expect(connection, putting, thumbnails=THUMBNAIL_SIZES, now=now)
         jobs.erase(connection, job)
-        erasures.save(connection, erasure.erasure_id, digests=sorted({*erasure.digests, *gone}))
+        before = erasures.of_job(connection, track_id)
+        digests = sorted({*(before.digests if before else ()), *gone, *putting})
+        erasures.save(connection, erasure.erasure_id, digests=digests)
+    return digests
 
 
-def remove_unreferenced(store: Store, storage: Storage, *, clock: Callable[[], datetime], limit: int = 100) -> int:
-    """Remove bytes that no picture shows, after the commit that said so. Returns how many. Raises `StorageError`."""
-    now, started = clock(), time.monotonic()
-    until = now + HELD
-    with store.writing() as connection:
-        rows = blobs.claim_unreferenced(
-            connection, limit=limit, abandoned_before=now - ABANDONED_AFTER, lease_until=until, now=now
-        )
-    for done, row in enumerate(rows):
-        if time.monotonic() - started > HELD.total_seconds() / 2:
-            return done  # We were stopped meanwhile: somebody may have them soon, and put the same bytes anew.
-        try:
-            for key in (blob_key(row.sha256), *(thumbnail_key(row.sha256, size) for size in row.thumbnails)):
-                storage.delete(key)
-        except StorageError:
-            with store.writing() as connection:
-                blobs.give_back(connection, lease_until=until)
-            raise
-        with store.writing() as connection:
-            blobs.removed(connection, row.sha256, lease_until=until)
-    return len(rows)
+def _finish_in_time(
+    store: Store,
+    providers: Mapping[str, Provider],
+    erasure_ids: Collection[str],
+    *,
+    emptied: bool,
+    clock: Callable[[], datetime],
+) -> None:
+    started = time.monotonic()
 
+    def finish(erasure_id: str) -> int:
+        if time.monotonic() - started > ASK_FOR.total_seconds():
+            _put_off(store, erasure_id, clock() + LOOK_AGAIN)
+        else:
+            _finish(store, providers, erasure_id, emptied=emptied, clock=clock)
+        return 1
 
-def _put_off(store: Store, ones: Sequence[Row[Any]], until: datetime) -> None:
-    with store.writing() as connection:
-        for one in ones:
-            erasures.save(connection, one.erasure_id, due_at=until)
+    each_apart(erasure_ids, finish)
 
 
 def _finish(
-    store: Store, providers: Mapping[str, Provider], erasure_id: str, *, hidden: bool, clock: Callable[[], datetime]
+    store: Store, providers: Mapping[str, Provider], erasure_id: str, *, emptied: bool, clock: Callable[[], datetime]
 ) -> None:
-    """Ask the provider, and be done when there is an answer, or no hope of one. `hidden` False: the database's own log
-    may still hold what was taken out."""
+    """Ask the provider for what nobody has asked yet, and be done when there is an answer to everything, or no hope of
+    one. `emptied` False: the spool or the database's own log may still hold what was taken out."""
     now = clock()
     with store.reading() as connection:
         erasure = erasures.get(connection, erasure_id)
-        if erasure is None:
+        if erasure is None or erasure.completed_at is not None:
             return
         job = jobs.get(connection, erasure.track_id)
         sent = attempts.of_job(connection, erasure.track_id)
-        left = blobs.is_any_left(connection, erasure.digests)
-    ask_at = now + LOOK_AGAIN if job is None or left or not hidden else _ask_at(sent, now)
-    if job is None or ask_at > now:
-        _put_off(store, [erasure], ask_at)
+        left = blobs.left(connection, erasure.digests)
+    if job is None or left or not emptied:
+        tries = max((row.remove_tries for row in left), default=0)
+        _put_off(store, erasure_id, now + removal.again_after(tries) if tries else _next_look(erasure, now))
         return
-    copies = [_ask(providers[job.provider], attempt, now) for attempt in sent]
-    tries = erasure.provider_tries + 1
-    if ProviderCopy.UNANSWERED in copies and tries < MOST_TRIES:
-        pause = schedule.backoff(erasure.provider_tries, jitter=random.random(), first_s=5.0, most_s=600.0)
-        with store.writing() as connection:
-            erasures.save(connection, erasure_id, provider_tries=tries, due_at=clock() + pause)
-        return
+    waiting: list[NotYet] = []
+    for attempt in sent:
+        if str(attempt.n) not in erasure.copies:
+            found = recall(providers[job.provider], job.model, attempt, tries=erasure.provider_tries, now=now)
+            if isinstance(found, NotYet):
+                waiting.append(found)
+            else:
+                _note(store, erasure, attempt, found)
+    if waiting:
+        _wait(store, erasure, waiting)
+    else:
+        _end(store, erasure, clock())
+
+
+def _note(store: Store, erasure: Row[Any], attempt: Row[Any], copy: ProviderCopy) -> None:
+    """What became of one attempt's copy. Nobody is to be asked about it any more, so its id goes."""
     with store.writing() as connection:
         jobs.lock(connection, [erasure.track_id])
-        attempts.forget_ids(connection, erasure.track_id)
-        erasures.finish(connection, erasure_id, provider_copy=worst(copies), now=clock())
+        erasures.note_copy(connection, erasure.erasure_id, attempt.n, copy)
+        attempts.forget_id(connection, erasure.track_id, attempt.n)
 
 
-def _ask_at(sent: Sequence[Row[Any]], now: datetime) -> datetime:
-    """What the provider has in hand it cannot delete yet: it is asked when that must have come to its end."""
-    under_way = [attempt for attempt in sent if attempt.evidence in UNDER_WAY]
-    return max((attempt.sent_at + schedule.slot_held_for(attempt.eta_s) for attempt in under_way), default=now)
+def _wait(store: Store, erasure: Row[Any], waiting: Sequence[NotYet]) -> None:
+    tries = erasure.provider_tries + any(found.silent for found in waiting)
+    due_at = min(found.again_at for found in waiting)
+    with store.writing() as connection:
+        erasures.save(connection, erasure.erasure_id, provider_tries=tries, due_at=due_at)
 
 
-def _ask(provider: Provider, attempt: Row[Any], now: datetime) -> ProviderCopy:
-    if attempt.provider_job_id is None and attempt.evidence in NOTHING_MADE:
-        return ProviderCopy.NONE
-    if now >= attempt.sent_at + schedule.PICTURE_LIFETIME:
-        return ProviderCopy.EXPIRED
-    if attempt.provider_job_id is None:
-        return ProviderCopy.UNNAMED
-    return provider.delete_copy(attempt.provider_job_id) or ProviderCopy.UNANSWERED
+def _end(store: Store, erasure: Row[Any], now: datetime) -> None:
+    with store.writing() as connection:
+        jobs.lock(connection, [erasure.track_id])
+        found = erasures.get(connection, erasure.erasure_id)
+        copies = [ProviderCopy(word) for word in found.copies.values()] if found is not None else []
+        erasures.finish(connection, erasure.erasure_id, provider_copy=worst(copies), now=now)
+
+
+def _put_off(store: Store, erasure_id: str, until: datetime) -> None:
+    with store.writing() as connection:
+        erasures.save(connection, erasure_id, due_at=until)
+
+
+def _next_look(erasure: Row[Any], now: datetime) -> datetime:
+    """The longer it has taken, the longer it may take."""
+    waited: timedelta = now - erasure.requested_at
+    return now + min(max(waited / 4, LOOK_AGAIN), LOOK_MOST)

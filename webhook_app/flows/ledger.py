@@ -10,7 +10,7 @@ from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.events import Event
 from webhook_app.domain.outcome import Finished, NotSent, Outcome, Witness
 from webhook_app.flows import tally
-from webhook_app.store import changes, jobs
+from webhook_app.store import changes, erasures, jobs
 from webhook_app.store.batches import End
 
 
@@ -33,6 +33,8 @@ class Ledger:
         finished = any(isinstance(report.outcome, Finished) for report in reports)
         found = changes.read(connection, sorted(self.jobs), with_images=finished)
         self.attempts, self.images = found.attempts, found.images
+        erased = [track_id for track_id, row in self.jobs.items() if row["erased_at"] is not None]
+        self.erasing = erasures.open_among(connection, erased) if erased else {}
         self.changed_jobs: set[str] = set()
         self.changed_attempts: set[tuple[str, int]] = set()
         self.changed_images: set[tuple[str, int]] = set()

@@ -168,8 +168,9 @@ def _put_back(means: Means, blob: Row[Any], found: Found, inspected: Inspected, 
 def _take_away(means: Means, blob: Row[Any], until: datetime) -> None:
     """These bytes were erased meanwhile: whoever removes them waited for us. Only if we were stopped for longer than we
     had them is that over, and there is no row, or another one; then somebody puts or removes them, and they are his."""
+    now = means.clock()
     with means.store.writing() as connection:
-        claimed = copies.claim_orphan(connection, blob.sha256, now=means.clock())
+        claimed = copies.claim_orphan(connection, blob.sha256, lease_until=now + HELD, now=now)
         if not claimed:
             copies.let_off(connection, blob.sha256, until=until)
             blobs.remove_again(connection, blob.sha256)
@@ -179,4 +180,4 @@ def _take_away(means: Means, blob: Row[Any], until: datetime) -> None:
             means.storage.delete(key)
     finally:
         with means.store.writing() as connection:
-            copies.forget_orphan(connection, blob.sha256)
+            copies.forget_orphan(connection, blob.sha256, lease_until=now + HELD)

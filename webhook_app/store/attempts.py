@@ -135,12 +135,13 @@ def of_job(connection: Connection, track_id: str) -> list[Row[Any]]:
 
 def erase(connection: Connection, track_id: str) -> None:
     """Take everything out of a locked job's attempts, and look at them no more. Their ids at the provider stay until it
-    has been asked to delete its copies: `forget_ids`."""
+    has been asked to delete its copies: `forget_id`."""
     for row in of_job(connection, track_id):
         gone = {"error": error_without_text(row.error), "note": None, "poll_at": None}
         connection.execute(update(Attempt).where(Attempt.track_id == track_id, Attempt.n == row.n).values(**gone))
 
 
-def forget_ids(connection: Connection, track_id: str) -> None:
-    """The ids at the provider are needed no more."""
-    connection.execute(update(Attempt).where(Attempt.track_id == track_id).values(provider_job_id=None))
+def forget_id(connection: Connection, track_id: str, n: int) -> None:
+    """The attempt's id at the provider is needed no more."""
+    mine = (Attempt.track_id == track_id, Attempt.n == n)
+    connection.execute(update(Attempt).where(*mine).values(provider_job_id=None))

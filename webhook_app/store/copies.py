@@ -2,7 +2,7 @@
 that show them."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, func, or_, select, update
@@ -10,9 +10,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from webhook_app.domain.job import ImageStatus
 from webhook_app.store.tables import Blob, Image
-
-# Should whoever claimed an orphan die, the worker removes it after that.
-ORPHAN_LEASE = timedelta(minutes=15)
 
 
 def stored(connection: Connection, *, after: str, limit: int) -> list[Row[Any]]:
@@ -92,18 +89,18 @@ def count_unreferenced(connection: Connection, *, abandoned_before: datetime) ->
     return int(connection.scalar(select(func.count()).where(Blob.reference_count == 0, to_go)) or 0)
 
 
-def claim_orphan(connection: Connection, sha256: str, *, now: datetime) -> bool:
+def claim_orphan(connection: Connection, sha256: str, *, lease_until: datetime, now: datetime) -> bool:
     """Say that bytes which have no row are being deleted, so that nobody puts or shows them meanwhile. False when they
-    have one by now."""
+    have one by now. Should whoever claimed them die, a worker removes them when the lease ends."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     unknown = {"content_type": "", "bytes": 0, "width": 0, "height": 0, "trailing_bytes": 0, "thumbnails": []}
     row = {"sha256": sha256, "state": "deleting", "reference_count": 0, "created_at": now} | unknown
-    row["lease_until"] = now + ORPHAN_LEASE
+    row["lease_until"] = lease_until
     claimed = dialect.insert(Blob).values(**row).on_conflict_do_nothing().returning(Blob.sha256)
     return connection.scalar(claimed) is not None
 
 
-def forget_orphan(connection: Connection, sha256: str) -> None:
-    """They are gone."""
-    mine = (Blob.sha256 == sha256, Blob.state == "deleting", Blob.reference_count == 0)
+def forget_orphan(connection: Connection, sha256: str, *, lease_until: datetime) -> None:
+    """They are gone; nothing is done where the lease has ended and somebody else has them."""
+    mine = (Blob.sha256 == sha256, Blob.state == "deleting", Blob.lease_until == lease_until)
     connection.execute(delete(Blob).where(*mine))

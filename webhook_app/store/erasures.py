@@ -1,6 +1,6 @@
 """Erasures: asked for with the mark on their jobs, taken by a worker, put off until there is nothing left to do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, exists, insert, select, update
 from webhook_app.domain.erasure import ErasureStatus, ProviderCopy
 from webhook_app.store.tables import Erasure
 
-FRESH = {"status": ErasureStatus.PENDING.value, "matched": 1, "provider_tries": 0, "digests": []}
+FRESH = {"status": ErasureStatus.PENDING.value, "matched": 1, "provider_tries": 0, "digests": [], "copies": {}}
 
 
 def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -54,6 +54,20 @@ def save(connection: Connection, erasure_id: str, **values: Any) -> None:
     """Write what is known by now of one that is not done."""
     mine = (Erasure.erasure_id == erasure_id, Erasure.status != ErasureStatus.DONE)
     connection.execute(update(Erasure).where(*mine).values(**values))
+
+
+def note_copy(connection: Connection, erasure_id: str, attempt: int, copy: ProviderCopy) -> None:
+    """What became of the provider's copy of one attempt; the first word stays. The job's lock is held."""
+    found = get(connection, erasure_id)
+    if found is not None:
+        save(connection, erasure_id, copies={str(attempt): copy.value} | found.copies)
+
+
+def open_among(connection: Connection, track_ids: Collection[str]) -> dict[str, frozenset[int]]:
+    """Those of these jobs whose erasing goes on, each with the attempts of whose copies something is known by now."""
+    statement = select(Erasure.track_id, Erasure.copies)
+    rows = connection.execute(statement.where(Erasure.track_id.in_(sorted(track_ids)), Erasure.completed_at.is_(None)))
+    return {row.track_id: frozenset(map(int, row.copies)) for row in rows}
 
 
 def finish(connection: Connection, erasure_id: str, *, provider_copy: ProviderCopy, now: datetime) -> None:

@@ -36,6 +36,7 @@ ERASED: dict[str, Any] = {
     "reason": None,
     "flags": [],
     "sha256": None,
+    "putting_sha256": None,
     "fetch_at": None,
     "lease_owner": None,
     "lease_until": None,
@@ -118,7 +119,14 @@ def finish(connection: Connection, image_id: str, *, fence: int, values: dict[st
     """Write the result of a fetch and end the lease; False when somebody else has the picture by now."""
     statement = update(Image).where(Image.image_id == image_id, Image.fence == fence)
     statement = statement.where(Image.status == ImageStatus.PENDING)
-    return connection.execute(statement.values(lease_owner=None, lease_until=None, **values)).rowcount == 1
+    ended = {"lease_owner": None, "lease_until": None, "putting_sha256": None}
+    return connection.execute(statement.values(**ended, **values)).rowcount == 1
+
+
+def begin_to_put(connection: Connection, image_id: str, sha256: str, *, fence: int) -> bool:
+    """Note which bytes are being put for a picture; False when somebody else has it by now, or nobody may."""
+    statement = update(Image).where(Image.image_id == image_id, Image.fence == fence)
+    return connection.execute(statement.values(putting_sha256=sha256)).rowcount == 1
 
 
 def renew(connection: Connection, image_ids: Sequence[str], *, owner: str, until: datetime, now: datetime) -> int:
@@ -138,11 +146,10 @@ def give_back(connection: Connection, *, owner: str) -> None:
     connection.execute(idle.values(lease_owner=None, lease_until=None))
 
 
-def erase(connection: Connection, track_id: str) -> list[str]:
-    """Take everything out of the pictures of this locked job. Returns the digests of the bytes that they showed, which
-    are not touched."""
-    shown = select(Image.sha256).where(Image.track_id == track_id).order_by(Image.sha256)
-    digests = [sha256 for sha256 in connection.scalars(shown) if sha256]
-    statement = update(Image).where(Image.track_id == track_id)
-    connection.execute(statement.values(fence=Image.fence + 1, **ERASED))
-    return digests
+def erase(connection: Connection, track_id: str) -> tuple[list[str], list[str]]:
+    """Take everything out of the pictures of this locked job. Returns the digests of the bytes that they showed, and of
+    those that an archiver may be putting for them just now; neither are touched."""
+    mine = Image.track_id == track_id
+    rows = connection.execute(select(Image.sha256, Image.putting_sha256).where(mine).order_by(Image.image_id)).all()
+    connection.execute(update(Image).where(mine).values(fence=Image.fence + 1, **ERASED))
+    return [row.sha256 for row in rows if row.sha256], [row.putting_sha256 for row in rows if row.putting_sha256]

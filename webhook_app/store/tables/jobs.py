@@ -127,7 +127,7 @@ class Attempt(Base):
 
 class Callback(Base):
     """Everything received with a good token, raw. An orphan's `track_id` names no job of ours, so there is no foreign
-    key."""
+    key. `names_track_id` is the other job that the body itself names, if it names one."""
 
     __tablename__ = "callbacks"
     __table_args__ = (
@@ -135,11 +135,13 @@ class Callback(Base):
         Index("ix_callbacks_received_at", "received_at", "callback_id"),
         partial("ix_callbacks_unapplied", "retry_at", where="applied_at IS NULL"),
         partial("ix_callbacks_orphaned", "received_at", "callback_id", where="verdict = 'orphaned'"),
+        partial("ix_callbacks_names_track_id", "names_track_id", where="names_track_id IS NOT NULL"),
     )
 
     callback_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     provider: Mapped[str] = mapped_column(String(40))
     track_id: Mapped[str] = mapped_column(TrackId)
+    names_track_id: Mapped[str | None] = mapped_column(TrackId)
     attempt: Mapped[int]
     sha256: Mapped[str] = mapped_column(String(64))
     times_seen: Mapped[int] = mapped_column(default=1)

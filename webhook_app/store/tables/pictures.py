@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webhook_app.domain.erasure import ErasureStatus
@@ -15,7 +15,8 @@ from webhook_app.store.types import BigInt
 class Image(Base):
     """One picture of a job, made at submit, so that its URL exists from then on. `sources` are the provider's
     addresses, `source_witness` and `source_attempt` are who named them. `fetch_at` is the next try; `at_risk_at` is
-    when somebody was warned that little time is left."""
+    when somebody was warned that little time is left. `putting_sha256` names the bytes that an archiver began to put
+    for it and has not spoken of since."""
 
     __tablename__ = "images"
     __table_args__ = (
@@ -38,6 +39,7 @@ class Image(Base):
     reason: Mapped[str | None]
     flags: Mapped[list[Any]]
     sha256: Mapped[str | None] = mapped_column(String(64), ForeignKey("blobs.sha256"))
+    putting_sha256: Mapped[str | None] = mapped_column(String(64))
     archived_at: Mapped[datetime | None]
     at_risk_at: Mapped[datetime | None]
     fetch_at: Mapped[datetime | None]
@@ -50,7 +52,8 @@ class Image(Base):
 class Blob(Base):
     """The bytes behind archived pictures, once for each content. `reference_count` counts the images that show them;
     whoever removes the bytes of one that none shows, or mends those of one that is stored, has it until `lease_until`.
-    `thumbnails` are their sizes, `thumbnail_sha256` their digests by size."""
+    `thumbnails` are their sizes, `thumbnail_sha256` their digests by size; `remove_tries` counts how often they could
+    not be removed."""
 
     __tablename__ = "blobs"
     __table_args__ = (
@@ -71,11 +74,13 @@ class Blob(Base):
     thumbnail_sha256: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     lease_until: Mapped[datetime | None]
+    remove_tries: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
 
 class Erasure(Base):
     """The erasing of one job, or of all that a filter found, each by a row of its own below this one. `filter` is there
-    until all are marked, then its digest alone; `digests` are those of the bytes that go. `due_at` is the next act."""
+    until all are marked, then its digest alone; `digests` are those of the bytes that go; `copies` says by attempt what
+    became of the provider's. `due_at` is the next act."""
 
     __tablename__ = "erasures"
     __table_args__ = (
@@ -100,4 +105,5 @@ class Erasure(Base):
     provider_copy: Mapped[str | None] = mapped_column(String(16))
     provider_tries: Mapped[int] = mapped_column(default=0)
     digests: Mapped[list[Any]]
+    copies: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     due_at: Mapped[datetime | None]
