@@ -100,6 +100,44 @@ def test_a_late_callback_that_was_kept_raw_is_emptied_by_the_tick(eraser: Eraser
     assert (row.body, row.verdict, row.problem, row.applied_at) == (None, "erased", None, world.at)
 
 
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("when", ["before", "marked", "done", "raw"])
+def test_a_body_that_names_an_erased_job_goes_wherever_it_came(eraser: Eraser, when: str, readable: bool) -> None:
+    """The provider posted it to another job's address, where it is kept as ignored."""
+    world = eraser.world
+    gone, other = eraser.archived(), world.submit()
+    world.send()
+    body = world.body(success() if readable else None, names=gone.upper())
+    arrival = world.arrival(other, body)
+    if when == "before":
+        world.receive(arrival)
+        assert world.callbacks()[0].names_track_id == gone
+    eraser.ask(gone)
+    if when in ("done", "raw"):
+        eraser.finish()
+    if when == "raw":
+        keep_raw(world.store, [arrival], problem="the disk was full")
+        world.later(seconds=6)
+        apply_stored(world.store, world.providers, limit=5, policy=world.policy, now=world.at)
+    elif when != "before":
+        world.receive(arrival)
+    eraser.finish()
+    (row,) = world.callbacks()
+    assert (row.body, row.headers, row.names_track_id, row.track_id) == (None, {}, None, other)
+    assert row.verdict == ("mismatched" if readable else "unreadable")
+    assert world.job(other).status == "processing"
+
+
+def test_a_body_that_names_no_job_of_ours_is_kept(eraser: Eraser) -> None:
+    world = eraser.world
+    track_id = world.submit()
+    bodies = [world.body(success(), names=name) for name in ("order-42", new_track_id())]
+    world.receive(*(world.arrival(track_id, body) for body in bodies))
+    eraser.ask(eraser.archived())
+    eraser.finish()
+    assert {bytes(row.body) for row in world.callbacks()} == set(bodies)
+
+
 def test_bytes_go_with_the_last_job_that_shows_them(eraser: Eraser) -> None:
     world = eraser.world
     first, second = eraser.archived(samples=2), eraser.archived()

@@ -80,12 +80,13 @@ def test_nothing_to_write_is_no_error(store: Store) -> None:
 @pytest.mark.parametrize("body", [b"", bytes(range(256)), "\x00 日本".encode(), b"{}"])
 def test_a_callback_is_kept_to_the_byte_and_a_double_counted(store: Store, body: bytes) -> None:
     track_id = new_track_id()
-    raw = rows.callback(track_id, body=body, content_type=None, remote_addr=None, problem=None, retry_at=None)
+    unknown = dict.fromkeys(("content_type", "remote_addr", "problem", "retry_at", "names_track_id"))
+    raw = rows.callback(track_id, body=body, **unknown)
     key = {"track_id": track_id, "attempt": 1, "sha256": rows.SHA256}
     with store.writing() as connection:
         for _ in range(2):  # Until somebody applies it, it is news.
             assert callbacks.keep(connection, [raw | {"times_seen": 1}]) == {(track_id, 1, rows.SHA256)}
-        callbacks.SETTLE.execute(connection, [key | {"verdict": "orphaned", "problem": None, "applied_at": rows.NOW}])
+        callbacks.SETTLE.execute(connection, [key | unknown | {"verdict": "orphaned", "applied_at": rows.NOW}])
         assert callbacks.keep(connection, [raw | {"times_seen": 1}, raw | {"times_seen": 1}]) == set()
     with store.reading() as connection:
         kept = connection.execute(select(Callback.body, Callback.times_seen)).one()

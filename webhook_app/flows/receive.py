@@ -34,6 +34,7 @@ EVENT_OF = {
     Verdict.CANCELED: EventType.CALLBACK_IGNORED,
     Verdict.ERASED: EventType.CALLBACK_IGNORED,
 }
+TRACK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _not_text = re.compile(r"[\x00\ud800-\udfff]")
 
 
@@ -54,13 +55,15 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An arrival with its reading: an outcome to apply, or else the verdict that it ends with."""
+    """An arrival with its reading: an outcome to apply, or else the verdict that it ends with. `names_track_id` is the
+    other job that the body speaks of, where it does: what it says of that one goes when that one is erased."""
 
     arrival: Arrival
     sha256: str
     outcome: Outcome | None
     verdict: Verdict | None
     problem: str | None
+    names_track_id: str | None = None
 
 
 def receive(
@@ -110,10 +113,12 @@ def judge(arrival: Arrival, providers: Mapping[str, Provider]) -> Judged:
     """Read a body; pure. The URL's track_id wins: a body that names another job is kept, marked and not applied."""
     sha256 = hashlib.sha256(arrival.body).hexdigest()
     reading = providers[arrival.provider].read_callback(arrival.body, arrival.content_type)
+    names = (reading.names_track_id or arrival.track_id).lower()
+    other = names if names != arrival.track_id and TRACK_ID.fullmatch(names) else None
     if reading.outcome is None:
-        return Judged(arrival, sha256, None, Verdict.UNREADABLE, _clean(reading.problem))
-    if reading.names_track_id is not None and reading.names_track_id.lower() != arrival.track_id:
-        return Judged(arrival, sha256, None, Verdict.MISMATCHED, "the body names another track_id")
+        return Judged(arrival, sha256, None, Verdict.UNREADABLE, _clean(reading.problem), other)
+    if names != arrival.track_id:
+        return Judged(arrival, sha256, None, Verdict.MISMATCHED, "the body names another track_id", other)
     return Judged(arrival, sha256, reading.outcome, None, _clean(reading.problem))
 
 
@@ -143,7 +148,7 @@ def _apply(
         return [_settled(item, verdict, now) for item, verdict in pairs]
 
     apply(connection, reports, policy=policy, now=now, announce=announce, settle=settle)
-    gone = {_key(item) for item, verdict in pairs if verdict is Verdict.ERASED}
+    gone = {_key(item) for item, verdict in pairs if verdict is Verdict.ERASED or item.names_track_id in erased}
     if gone:
         callbacks.erase(connection, sorted(gone))
     _tell_unapplied(connection, [(item, verdict) for item, verdict in pairs if item.outcome is None], fresh, now)
@@ -151,11 +156,13 @@ def _apply(
 
 
 def _erased_among(connection: Connection, judged: Sequence[Judged]) -> set[str]:
-    """Which jobs are erased, of those whose callbacks will not be applied. All are locked, so that no body slips in
-    behind the erasing; and the others with them, because there is one order for all."""
+    """Which jobs are erased, of those whose callbacks will not be applied and those that such a body names. All are
+    locked, so that no body slips in behind the erasing; and the others with them, because there is one order for
+    all."""
     if all(item.outcome is not None for item in judged):
         return set()
-    locked = jobs.lock(connection, [item.arrival.track_id for item in judged])
+    named = {item.names_track_id for item in judged if item.names_track_id is not None}
+    locked = jobs.lock(connection, sorted({item.arrival.track_id for item in judged} | named))
     return {track_id for track_id, row in locked.items() if row.erased_at is not None}
 
 
@@ -181,6 +188,7 @@ def _raw(item: Judged) -> dict[str, Any]:
         "callback_id": new_id("cb"),
         "provider": arrival.provider,
         "track_id": arrival.track_id,
+        "names_track_id": item.names_track_id,
         "attempt": arrival.attempt,
         "sha256": item.sha256,
         "times_seen": 1,
@@ -197,7 +205,8 @@ def _raw(item: Judged) -> dict[str, Any]:
 
 def _settled(item: Judged, verdict: Verdict, now: datetime) -> dict[str, Any]:
     key = {"track_id": item.arrival.track_id, "attempt": item.arrival.attempt, "sha256": item.sha256}
-    return key | {"verdict": verdict.value, "problem": item.problem, "applied_at": now}
+    settled = {"verdict": verdict.value, "problem": item.problem, "applied_at": now}
+    return key | settled | {"names_track_id": item.names_track_id}
 
 
 def _event(

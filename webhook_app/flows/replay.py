@@ -118,7 +118,14 @@ def _replay(
     if changed:
         ledger.events.insert(0, _event(row, verdict, before.client_id if before else None, by, now))
         ledger.write(connection, now=now)
-        callbacks.settle_again(connection, row.callback_id, verdict=verdict.value, problem=judged.problem, now=now)
+        callbacks.settle_again(
+            connection,
+            row.callback_id,
+            verdict=verdict.value,
+            problem=judged.problem,
+            names_track_id=judged.names_track_id,
+            now=now,
+        )
     gained = [image for image in _images(ledger, row) if image["sources"] != sources[image["image_id"]]]
     return Replay(
         callback_id=row.callback_id,

@@ -30,6 +30,7 @@ KEEP = AddMany(
         "callback_id",
         "provider",
         *KEY,
+        "names_track_id",
         "times_seen",
         "body",
         "content_type",
@@ -46,7 +47,7 @@ KEEP = AddMany(
 SETTLE = SaveMany(
     CALLBACKS,
     key=KEY,
-    columns=["verdict", "problem", "applied_at"],
+    columns=["verdict", "problem", "applied_at", "names_track_id"],
     found=[CALLBACKS.c.applied_at.is_(None)],
     also={"retry_at": None},
 )
@@ -58,6 +59,7 @@ ERASED: dict[str, Any] = {
     "remote_addr": None,
     "problem": None,
     "retry_at": None,
+    "names_track_id": None,
 }
 
 
@@ -97,10 +99,18 @@ def lock(connection: Connection, callback_id: str) -> Row[Any] | None:
     return connection.execute(mine.with_for_update()).one_or_none()
 
 
-def settle_again(connection: Connection, callback_id: str, *, verdict: str, problem: str | None, now: datetime) -> None:
+def settle_again(
+    connection: Connection,
+    callback_id: str,
+    *,
+    verdict: str,
+    problem: str | None,
+    names_track_id: str | None,
+    now: datetime,
+) -> None:
     """Replace what became of a callback that `lock` locked: the one way past its first verdict."""
-    mine = update(Callback).where(Callback.callback_id == callback_id)
-    connection.execute(mine.values(verdict=verdict, problem=problem, applied_at=now, retry_at=None))
+    again = {"verdict": verdict, "problem": problem, "names_track_id": names_track_id, "applied_at": now}
+    connection.execute(update(Callback).where(Callback.callback_id == callback_id).values(retry_at=None, **again))
 
 
 def claim_unapplied(connection: Connection, *, put_off_until: datetime, now: datetime) -> Row[Any] | None:
@@ -120,13 +130,18 @@ def claim_unapplied(connection: Connection, *, put_off_until: datetime, now: dat
 
 
 def erase_of(connection: Connection, track_id: str, *, now: datetime) -> None:
-    """Take everything out of a job's callbacks, those that wait to be applied included. Locks them, before the job."""
+    """Take everything out of a job's callbacks, those that wait to be applied included, and out of those of other jobs
+    whose bodies name it. Locks them, before the job and in the order of `keep`."""
+    mine, others = Callback.track_id == track_id, Callback.names_track_id == track_id
+    order = (Callback.track_id, Callback.attempt, Callback.sha256)
+    connection.execute(select(Callback.callback_id).where(or_(mine, others)).order_by(*order).with_for_update()).all()
     unapplied = or_(Callback.verdict.is_(None), ORPHANED)
     settled = {
         "verdict": case((unapplied, Verdict.ERASED.value), else_=Callback.verdict),
         "applied_at": func.coalesce(Callback.applied_at, now),
     }
-    connection.execute(update(Callback).where(Callback.track_id == track_id).values(ERASED | settled))
+    connection.execute(update(Callback).where(mine).values(ERASED | settled))
+    connection.execute(update(Callback).where(others).values(ERASED))
 
 
 def erase(connection: Connection, keys: Sequence[Key]) -> None:
