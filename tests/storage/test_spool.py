@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webhook_app.domain.errors import StorageError
-from webhook_app.storage.port import Drained, Take
+from webhook_app.storage.port import Drained, Pick, Take
 from webhook_app.storage.spool import NEW_FOR_S, FileSpool
 
 ENTRIES = st.lists(st.binary(max_size=200).filter(lambda entry: b"\n" not in entry), min_size=1, max_size=8)
@@ -279,15 +279,51 @@ def test_a_line_feed_is_no_entry(spool: FileSpool) -> None:
         spool.append([b"a\nb"])
 
 
-def test_what_was_set_aside_is_overwritten_where_it_holds_a_text(spool: FileSpool, tmp_path: Path) -> None:
+def holding(*texts: bytes) -> Pick:
+    """Picks the lines that hold one of these."""
+    return lambda lines: [any(text in line for text in texts) for line in lines]
+
+
+def test_what_was_set_aside_is_overwritten_where_it_is_picked(spool: FileSpool, tmp_path: Path) -> None:
     spool.append([b"first of a", b"second of b", b"third of a"])
     path = file_of(spool, tmp_path)
     path.write_bytes(path.read_bytes().replace(b"of", b"Of"))
     assert drained(spool) == []
     aside = path.with_suffix(".unreadable")
     before = aside.read_bytes()
-    assert spool.forget(["Of a", "nothing"]) == 2
+    assert spool.forget(holding(b"Of a", b"nothing")) == 2
     after = aside.read_bytes()
     assert len(after) == len(before)
     assert (b"second" in after, b"first" in after, b"third" in after) == (True, False, False)
-    assert (spool.forget(["Of a"]), spool.unreadable()) == (0, 3)
+    assert (spool.forget(holding(b"Of a")), spool.unreadable()) == (0, 3)
+
+
+def test_more_than_a_batch_is_overwritten_and_the_rest_stays_as_it_is(spool: FileSpool, tmp_path: Path) -> None:
+    aside = tmp_path / "spool" / "1-dead.unreadable"
+    aside.parent.mkdir()
+    lines = [b"%d of %s" % (n, b"ab"[n % 2 :][:1]) for n in range(1000)]
+    aside.write_bytes(b"\n".join([*lines, b"", b"torn of a"]))
+    assert spool.forget(holding(b"of a")) == 501
+    kept = aside.read_bytes().split(b"\n")
+    assert [line for line in kept if line.strip(b"-")] == lines[1::2]
+    assert [len(line) for line in kept] == [len(line) for line in [*lines, b"", b"torn of a"]]
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from webhook_app.storage.spool import FileSpool
+spool = FileSpool(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+print(spool.forget(lambda lines: [b"x" in line for line in lines]))
+print(spool.drain(lambda entries: []).unreadable)
+"""
+
+
+def test_a_large_file_without_a_line_feed_takes_little_memory(tmp_path: Path) -> None:
+    for name in ("1-dead.unreadable", "2-dead.spool"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(700 << 20)
+            file.write(b"x")
+    done = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, timeout=120)
+    assert (done.stdout.split(), done.stderr) == (["1", "175"], "")

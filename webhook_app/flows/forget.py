@@ -90,7 +90,7 @@ def _go_on_with_ones(
     if not ones:
         return 0
     taken: dict[str, list[str]] = {}
-    emptied = _take_out_of_spool(store, kept, ones)
+    emptied = _take_out_of_spool(store, kept)
 
     def take_out(one: Row[Any]) -> int:
         taken[one.erasure_id] = _take_out_of_rows(store, one, clock())
@@ -110,11 +110,11 @@ def _go_on_with_ones(
     return each_apart(acts, lambda act: act())
 
 
-def _take_out_of_spool(store: Store, kept: Spool, ones: Sequence[Row[Any]]) -> bool:
-    """Of this machine; the others do the same for what they set aside. False where it has to be tried again."""
+def _take_out_of_spool(store: Store, kept: Spool) -> bool:
+    """Of this machine; the others do so each minute. False where it has to be tried again."""
     try:
         spool.drain(store, kept)
-        kept.forget([one.track_id for one in ones])
+        spool.scrub(store, kept)
     except StorageError as error:
         log.error("spool.failed", error=str(error))
         return False

@@ -85,6 +85,8 @@ class Drained:
 
 # Takes entries and returns those that nobody will ever be able to take.
 Take = Callable[[Sequence[bytes]], Sequence[bytes]]
+# Says of each line, torn or changed as it may be, whether it has to go.
+Pick = Callable[[Sequence[bytes]], Sequence[bool]]
 
 
 class Spool(Protocol):
@@ -99,9 +101,9 @@ class Spool(Protocol):
         hands over again. Does nothing while another thread drains. Raises `StorageError`."""
         ...
 
-    def forget(self, texts: Sequence[str]) -> int:
-        """Overwrite the entries set aside on this machine that hold one of these; returns how many. Raises
-        `StorageError`."""
+    def forget(self, pick: Pick) -> int:
+        """Overwrite the lines set aside on this machine that `pick` picks, in batches; returns how many. Raises
+        `StorageError`, and what `pick` raises."""
         ...
 
     def entries(self) -> int:

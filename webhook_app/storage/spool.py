@@ -14,13 +14,16 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from webhook_app.domain.errors import StorageError
-from webhook_app.storage.port import Drained, Take
+from webhook_app.storage.port import Drained, Pick, Take
 
 MOST_BYTES = 1 << 30
 AT_ONCE = 256
 READ_BYTES = 8 << 20
+# Longer than any line of ours, which holds a body of 1 MiB at most: what is longer is taken in pieces.
+LONGEST = 4 << 20
 CHECKSUM = 8  # Hexadecimal digits of a CRC-32, and a space, stand before each entry.
 FILE_MODE, DIRECTORY_MODE = 0o600, 0o700
 # Between two system calls a file has this ending; older ones were left by a process that died just there.
@@ -74,11 +77,11 @@ class FileSpool:
         finally:
             self._draining.release()
 
-    def forget(self, texts: Sequence[str]) -> int:
+    def forget(self, pick: Pick) -> int:
         """In place, so that nothing is lost that somebody sets aside meanwhile."""
         with _translated("overwrite"):
-            wanted = [text.encode() for text in texts]
-            return sum(_overwrite(path, wanted) for path in sorted(self._directory.glob("*.unreadable")))
+            files = sorted(self._directory.glob("*.unreadable"))
+            return sum(_overwrite(path, pick) for path in files if path.stat().st_size)
 
     def entries(self) -> int:
         with _translated("read"):
@@ -219,12 +222,16 @@ def _give(path: Path, take: Take, batch: list[bytes]) -> Drained:
 
 
 def _lines(file: int, start: int, until: int) -> Iterator[bytes]:
-    """Each line between these offsets without its end. A last one without an end was torn by a crash."""
+    """Each line between these offsets without its end, one that is too long to be ours in pieces. A last one without an
+    end was torn by a crash."""
     rest, offset = b"", start
     while chunk := os.pread(file, min(READ_BYTES, until - offset), offset):
         offset += len(chunk)
         *lines, rest = (rest + chunk).split(b"\n")
         yield from filter(None, lines)
+        while len(rest) > LONGEST:
+            yield rest[:LONGEST]
+            rest = rest[LONGEST:]
     if rest:
         yield rest
 
@@ -237,19 +244,30 @@ def _set_aside(path: Path, line: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _overwrite(path: Path, texts: Sequence[bytes]) -> int:
-    """Put dashes in the place of the lines that hold one of the texts; the file keeps its length."""
-    overwritten, at = 0, 0
+def _overwrite(path: Path, pick: Pick) -> int:
+    """Put dashes in the place of the lines that are picked; the file keeps its length."""
+    overwritten = 0
     with path.open("r+b") as file:
-        for line in file.readlines():
-            if any(text in line for text in texts):
-                file.seek(at)
-                file.write(b"-" * len(line.rstrip(b"\n")))
-                overwritten += 1
-            at += len(line)
+        while batch := _next_lines(file):
+            end = file.tell()
+            for (at, line), is_picked in zip(batch, pick([line for _, line in batch]), strict=True):
+                if is_picked:
+                    file.seek(at)
+                    file.write(b"-" * len(line))
+                    overwritten += 1
+            file.seek(end)
         file.flush()
         os.fsync(file.fileno())
     return overwritten
+
+
+def _next_lines(file: BinaryIO) -> list[tuple[int, bytes]]:
+    """Some lines without their ends, each with where it begins; none at the end of the file."""
+    lines, size, at = list[tuple[int, bytes]](), 0, file.tell()
+    while len(lines) < AT_ONCE and size < READ_BYTES and (line := file.readline(LONGEST)):
+        lines.append((at, line.removesuffix(b"\n")))
+        at, size = at + len(line), size + len(line)
+    return lines
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """Jobs: made, claimed, locked and moved. Nothing here commits; the flow does."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -118,6 +118,12 @@ def is_erased(connection: Connection, track_id: str) -> bool:
     """Whether there was such a job, and it is erased."""
     marked = select(Job.number).where(Job.track_id == track_id, Job.erased_at.is_not(None))
     return connection.scalar(marked) is not None
+
+
+def erased_among(connection: Connection, track_ids: Collection[str]) -> set[str]:
+    """Those of these jobs that are erased."""
+    marked = select(Job.track_id).where(Job.track_id.in_(sorted(track_ids)), Job.erased_at.is_not(None))
+    return set(connection.scalars(marked))
 
 
 def save(connection: Connection, changed: Sequence[dict[str, Any]]) -> bool:

@@ -1,6 +1,7 @@
 """Bringing spooled callbacks back from within the web process: its own, and those of processes that died here."""
 
 import threading
+import time
 
 import structlog
 from flask import Flask
@@ -10,6 +11,7 @@ from webhook_app.flows import spool
 from webhook_app.wiring import Parts
 
 EVERY_S = 2.0
+SCRUB_EVERY_S = 60.0
 EXTENSION = "drainer"
 
 log = structlog.get_logger(__name__)
@@ -23,6 +25,7 @@ class Drainer:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._scrubbed_at = time.monotonic()
 
     def start(self) -> None:
         """Begin, or go on where the thread has died."""
@@ -58,9 +61,13 @@ class Drainer:
                 self._begin(after_s=self._every_s)
 
     def drain(self) -> None:
-        """Once. What cannot be brought back now stays where it is."""
+        """Once, and each minute look after what was set aside: there may be no worker on this machine. What cannot be
+        brought back now stays where it is."""
         try:
             drained = spool.drain(self._parts.store, self._parts.spool)
+            if time.monotonic() - self._scrubbed_at > SCRUB_EVERY_S:
+                spool.scrub(self._parts.store, self._parts.spool)
+                self._scrubbed_at = time.monotonic()
         except DatabaseUnavailable:
             return
         except StorageError as error:

@@ -43,6 +43,7 @@ ERASURES_AT_ONCE = 20
 POLLS_AT_ONCE = 5
 SWEEP_S = 1.0
 SPOOL_S = 5.0
+SCRUB_S = 60.0
 ADOPT_S = 30.0
 PRUNE_S = 60.0
 WARN_S = 60.0
@@ -101,6 +102,7 @@ class Ticks:
             Ticking("adopt", self.adopt, ADOPT_S),
             Ticking("expire", self.expire, SWEEP_S),
             Ticking("spool", self.drain, SPOOL_S),
+            Ticking("scrub", self.scrub, SCRUB_S, rest_s=SCRUB_S),
             Ticking("prune", self.prune, PRUNE_S),
             Ticking("warn", self.warn, WARN_S),
             Ticking("forget", self.forget, SWEEP_S),
@@ -236,6 +238,10 @@ class Ticks:
     def drain(self) -> int:
         """What web processes of this machine left in their spools when they died."""
         return spool.drain(self.parts.store, self.parts.spool).handed_over
+
+    def scrub(self) -> int:
+        """What was set aside on this machine, of jobs that were erased wherever."""
+        return spool.scrub(self.parts.store, self.parts.spool)
 
     def forget(self) -> int:
         """Take out what erased jobs hold."""
