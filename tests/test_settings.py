@@ -62,6 +62,10 @@ def test_postgresql_gets_gevent_and_two_processes():
         ("MODELSLAB_URL", "modelslab.com"),
         ("MODELSLAB_MAX_IN_FLIGHT", "0"),
         ("PRIVATE_OUTPUT_HOSTS", "minio"),
+        ("EGRESS_PROXY", "proxy:3128"),
+        ("EGRESS_PROXY", "https://user:canary@proxy:3128"),
+        ("EGRESS_PROXY", "http://user:canary@proxy:port"),
+        ("EGRESS_PROXY", "http://user:ca nary@proxy:3128"),
         ("IMAGE_ACCESS", "nobody"),
         ("IMAGE_URL_TTL_S", "0"),
         ("SUBMIT_ATTEMPTS", "0"),
@@ -76,6 +80,7 @@ def test_a_value_that_cannot_be_used_is_told_in_one_line_that_names_the_variable
         load_settings({name: value})
     line = str(caught.value)
     assert line.startswith(f"{name}: ")
+    assert "canary" not in line
     assert "\n" not in line
 
 
@@ -117,10 +122,12 @@ def test_an_empty_variable_counts_as_absent():
 
 def test_neither_repr_nor_errors_show_a_secret():
     env = {**POSTGRESQL, "MODELSLAB_API_KEY": "canary-provider", "BOOTSTRAP_API_KEY": "canary-bootstrap"}
+    env["EGRESS_PROXY"] = "http://user:canary%2Fproxy@proxy:3128"
     settings = load_settings(env)
     assert "canary" not in repr(settings)
     assert "pass-word" not in repr(settings)
-    assert {"canary-provider", "canary-bootstrap", "pass-word", "s" * 32} <= set(settings.secrets())
+    hidden = {"canary-provider", "canary-bootstrap", "pass-word", "s" * 32, "canary%2Fproxy", "canary/proxy"}
+    assert hidden <= set(settings.secrets())
     with pytest.raises(SettingsError) as caught:
         load_settings({**env, "DATABASE_URL": "mysql://u:pass-word@db/app"})
     assert "pass-word" not in str(caught.value)

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from webhook_app.domain.job import OnUnconfirmed
 from webhook_app.domain.tokens import derive
+from webhook_app.net.proxy import proxy_at
 from webhook_app.storage.location import Bucket, Folder, location
 
 LONGEST_CALLBACK_URL = 191
@@ -64,6 +65,11 @@ def sqlite_file(url: str) -> str:
 
 def _archive_url(value: str) -> str:
     location(value)
+    return value
+
+
+def _proxy_url(value: str) -> str:
+    proxy_at(value)
     return value
 
 
@@ -119,6 +125,7 @@ class Settings(BaseModel):
     modelslab_output_hosts: Annotated[tuple[str, ...], Commas] = ()
     private_output_hosts: Annotated[tuple[str, ...], Commas, AfterValidator(_host_and_port)] = ()
     private_webhook_hosts: Annotated[tuple[str, ...], Commas, AfterValidator(_host_and_port)] = ()
+    egress_proxy: Annotated[str | None, AfterValidator(_proxy_url), Field(repr=False)] = None
     max_queued: Whole = 100_000
     image_access: Literal["public", "signed", "key"] = "public"
     image_url_ttl_s: Annotated[int, Field(ge=1, le=31_536_000)] = 86_400
@@ -214,9 +221,10 @@ class Settings(BaseModel):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret text, for the logs to hide."""
-        password = (urlsplit(self.database_url).password or "") if not self.is_sqlite else ""
+        urls = ("" if self.is_sqlite else self.database_url, self.egress_proxy or "")
+        passwords = [urlsplit(url).password or "" for url in urls]
         keys = (*self.secret_keys, self.audit_signing_key, *_read_secret(self.data_dir / SIGNING_FILE))
-        known = (*keys, self.bootstrap_api_key, self.modelslab_api_key, password, unquote(password))
+        known = (*keys, self.bootstrap_api_key, self.modelslab_api_key, *passwords, *map(unquote, passwords))
         return tuple(secret for secret in known if secret)
 
 

@@ -17,6 +17,7 @@ from webhook_app.flows.show import Addresses
 from webhook_app.net.fetch import GuardedFetcher
 from webhook_app.net.port import Fetcher, Sender
 from webhook_app.net.post import GuardedSender
+from webhook_app.net.proxy import proxy_at
 from webhook_app.pictures.inspect import PictureInspector
 from webhook_app.pictures.port import Inspector
 from webhook_app.provider.modelslab.client import ModelsLab
@@ -55,10 +56,12 @@ class Parts:
 def build(settings: Settings) -> Parts:
     """The parts of this installation; makes `DATA_DIR`'s secret where it is missing."""
     make_secret(settings)
+    proxy = None if settings.egress_proxy is None else proxy_at(settings.egress_proxy)
     provider = ModelsLab(
         key=settings.modelslab_api_key or "",
         base_url=settings.modelslab_url,
         extra_output_hosts=frozenset(settings.modelslab_output_hosts),
+        proxy=proxy,
     )
     private = frozenset((*settings.private_output_hosts, host_and_port(settings.modelslab_url)))
     return Parts(
@@ -66,8 +69,8 @@ def build(settings: Settings) -> Parts:
         store=Store(settings.database_url, listen_url=settings.database_listen_url),
         tokens=Tokens(settings.secret_keys),
         providers={MODELSLAB: provider},
-        fetcher=GuardedFetcher(provider.output_hosts, private, max_bytes=LARGEST_PICTURE),
-        sender=GuardedSender(frozenset(settings.private_webhook_hosts)),
+        fetcher=GuardedFetcher(provider.output_hosts, private, max_bytes=LARGEST_PICTURE, proxy=proxy),
+        sender=GuardedSender(frozenset(settings.private_webhook_hosts), proxy=proxy),
         vault=Vault(settings.secret_keys),
         storage=storage_of(settings),
         inspector=PictureInspector(LARGEST_PICTURE),

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.net.tunnels import Tunnels
 from tests.provider.misbehaving import Act, Caller, misbehaving
 from webhook_app import __version__
 from webhook_app.domain.errors import ErrorCode
 from webhook_app.domain.outcome import Failed, Finished, Later, NotSent, Refused, Running, Unconfirmed, Unread
+from webhook_app.net.proxy import proxy_at
 from webhook_app.provider.modelslab.client import ModelsLab
 from webhook_app.provider.port import Provider, Submission
 
@@ -257,8 +259,34 @@ def test_a_proxy_that_is_asked_for_is_used_and_its_refusal_to_connect_was_not_se
         caller.answer("403 Forbidden", b"")
 
     with misbehaving(tunnel_refused) as proxy:
-        proxies = {"https": f"http://127.0.0.1:{proxy.port}"}
-        assert client(443, "https", "modelslab.invalid", proxies=proxies).submit(JOB) == NotSent("the proxy failed")
+        way_out = proxy_at(f"http://127.0.0.1:{proxy.port}")
+        assert client(443, "https", "modelslab.invalid", proxy=way_out).submit(JOB) == NotSent("the proxy failed")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_proxy_is_told_the_name_and_sees_no_request(scheme: str) -> None:
+    tls = server_tls() if scheme == "https" else None
+    trusting = ssl.create_default_context(cafile=str(PEM))
+    with (
+        misbehaving(read_then(lambda caller: caller.answer("200 OK", PROCESSING)), tls=tls) as server,
+        Tunnels({f"localhost:{server.port}": server.port}, credentials="us%40home:p:w") as proxy,
+    ):
+        tool = client(server.port, scheme, "localhost", proxy=proxy_at(proxy.url), tls=trusting)
+        assert tool.submit(JOB) == Running("134932313", 3.0)
+    (head,) = proxy.heads
+    assert head.startswith(f"CONNECT localhost:{server.port} HTTP/1.1\r\n")
+    assert KEY not in head
+    assert proxy.credentials_seen == ["us@home:p:w"]
+
+
+def test_a_proxy_that_is_away_or_silent_is_no_submit() -> None:
+    away = client(443, "https", "modelslab.invalid", proxy=proxy_at(f"http://127.0.0.1:{free_port()}"))
+    assert away.submit(JOB) == NotSent("the proxy failed")
+    with misbehaving(lambda caller: caller.hold()) as silent:
+        way_out = proxy_at(f"http://u:SPARROW@127.0.0.1:{silent.port}")
+        tool = client(443, "https", "modelslab.invalid", proxy=way_out, connect_timeout_s=0.2)
+        assert tool.submit(JOB) == NotSent("the proxy failed")
+        assert "SPARROW" not in repr(tool.__dict__)
 
 
 def test_the_key_is_nowhere_in_what_the_client_shows() -> None:

@@ -17,6 +17,7 @@ from webhook_app.domain.errors import FetchError
 from webhook_app.net.deadline import Deadline
 from webhook_app.net.guard import Guard, GuardedSession, trusted_tls
 from webhook_app.net.port import Fetched
+from webhook_app.net.proxy import Proxy, ProxyFailed
 from webhook_app.net.urls import HostPatterns, parse
 
 MAX_REDIRECTS = 3
@@ -38,9 +39,10 @@ class GuardedFetcher:
         total_timeout_s: float = 60,
         connect_timeout_s: float = 10,
         tls: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self._known = HostPatterns(known_hosts)
-        self._guard = Guard(private_hosts)
+        self._guard = Guard(private_hosts, proxy)
         self._max_bytes = max_bytes
         self._total_timeout_s = total_timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -136,6 +138,7 @@ def reason_of(error: BaseException) -> str:
 
 
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((ProxyFailed,), "proxy"),
     ((NameResolutionError,), "dns"),
     ((NewConnectionError,), "connection"),
     ((ConnectTimeoutError,), "connect_timeout"),

@@ -19,6 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from webhook_app.domain.addresses import may_reach
 from webhook_app.domain.errors import FetchError
+from webhook_app.net.proxy import Proxy
 from webhook_app.net.urls import host_and_port
 
 Watch = Callable[[socket.socket], None]
@@ -28,10 +29,12 @@ Answer = tuple[int, int, int, Any]
 
 class Guard:
     """Where connections may go: to public addresses over TLS, and to the `host:port` entries of `private_hosts`
-    whatever their address, plain HTTP included."""
+    whatever their address, plain HTTP included. With a proxy they go there through it: it is told the address that was
+    checked, never the name."""
 
-    def __init__(self, private_hosts: Iterable[str] = ()) -> None:
+    def __init__(self, private_hosts: Iterable[str] = (), proxy: Proxy | None = None) -> None:
         self._private = frozenset(host_and_port(entry) for entry in private_hosts)
+        self.proxy = proxy
 
     def is_private_allowed(self, host: str, port: int) -> bool:
         return (host.strip("[]").rstrip(".").lower(), port) in self._private
@@ -85,18 +88,18 @@ def _dial(connection: HTTPConnection, guard: Guard, watch: Watch | None) -> sock
     except socket.gaierror as error:
         raise NameResolutionError(host, connection, error) from error
     try:
-        sock = _connect_any(answers, connection.timeout, connection.socket_options)
+        return _connect_any(answers, connection, guard.proxy, watch)
     except TimeoutError as error:
         raise ConnectTimeoutError(connection, f"connecting to {host} timed out") from error
     except OSError as error:
         raise NewConnectionError(connection, f"connecting to {host} failed: {error}") from error
-    if watch is not None:
-        watch(sock)
-    return sock
 
 
-def _connect_any(answers: list[Answer], timeout: Any, options: Any) -> socket.socket:
-    """Try the answers in turn. `timeout` covers all of them together, and stays on the socket."""
+def _connect_any(
+    answers: list[Answer], connection: HTTPConnection, proxy: Proxy | None, watch: Watch | None
+) -> socket.socket:
+    """Try the answers in turn. The time-out covers all of them together, and stays on the socket."""
+    timeout: Any = connection.timeout
     deadline = time.monotonic() + timeout if isinstance(timeout, int | float) else None
     failure: OSError = TimeoutError("no time left to connect")
     for answer in answers:
@@ -104,7 +107,12 @@ def _connect_any(answers: list[Answer], timeout: Any, options: Any) -> socket.so
         if left is not None and left <= 0:
             break
         try:
-            return _connect_one(answer, left, options or ())
+            if proxy is not None:
+                return proxy.tunnel(str(answer[3][0]), answer[3][1], timeout=left, watch=watch)
+            sock = _connect_one(answer, left, connection.socket_options or ())
+            if watch is not None:
+                watch(sock)
+            return sock
         except OSError as error:
             failure = error
     raise failure

@@ -15,6 +15,7 @@ from webhook_app.domain.webhooks import Answered
 from webhook_app.net.deadline import Deadline
 from webhook_app.net.fetch import reason_of
 from webhook_app.net.guard import Guard, GuardedSession, trusted_tls
+from webhook_app.net.proxy import Proxy
 from webhook_app.net.urls import parse
 
 MOST_READ = 64 * 1024
@@ -28,9 +29,14 @@ class GuardedSender:
     plain HTTP. `tls` is for receivers with certificates of one's own; None means the public authorities."""
 
     def __init__(
-        self, private_hosts: frozenset[str], *, total_timeout_s: float = 15, tls: ssl.SSLContext | None = None
+        self,
+        private_hosts: frozenset[str],
+        *,
+        total_timeout_s: float = 15,
+        tls: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
-        self._guard = Guard(private_hosts)
+        self._guard = Guard(private_hosts, proxy)
         self._total_timeout_s = total_timeout_s
         self._tls = tls or trusted_tls()
 

@@ -1,11 +1,11 @@
 """The provider over HTTP: `provider.port.Provider` for ModelsLab. The API key lives here and leaves in bodies only."""
 
 import ssl
-from collections.abc import Mapping
 
 from webhook_app.domain.erasure import ProviderCopy
 from webhook_app.domain.outcome import CallbackReading, NotSent, PollAnswer, SubmitAnswer, Unconfirmed, Unread
 from webhook_app.net.guard import trusted_tls
+from webhook_app.net.proxy import Proxy
 from webhook_app.provider.modelslab import wire
 from webhook_app.provider.modelslab.body import SHORTEST_SECRET
 from webhook_app.provider.modelslab.exchange import Answer, Fault, Road, post
@@ -48,7 +48,7 @@ class ModelsLab:
         base_url: str,
         extra_output_hosts: frozenset[str] = frozenset(),
         *,
-        proxies: Mapping[str, str] | None = None,
+        proxy: Proxy | None = None,
         connect_timeout_s: float = 10.0,
         total_timeout_s: float = 75.0,
         tls: ssl.SSLContext | None = None,
@@ -56,7 +56,7 @@ class ModelsLab:
         self._key = key
         self._base_url = base_url
         self._output_hosts = OUTPUT_HOSTS | extra_output_hosts
-        self._road = Road(tls or trusted_tls(), connect_timeout_s, proxies or {})
+        self._road = Road(tls or trusted_tls(), connect_timeout_s, proxy)
         self._total_timeout_s = total_timeout_s
 
     def __repr__(self) -> str:

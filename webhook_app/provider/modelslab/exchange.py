@@ -21,6 +21,7 @@ from urllib3.exceptions import (
 
 from webhook_app import __version__
 from webhook_app.net.deadline import Deadline
+from webhook_app.net.proxy import Proxy, ProxyFailed
 
 MAX_ANSWER = 1024 * 1024
 CHUNK = 16 * 1024
@@ -52,24 +53,24 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """How to get there. `proxies` as in requests, by scheme."""
+    """How to get there."""
 
     tls: ssl.SSLContext = field(repr=False)
     connect_timeout_s: float
-    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy: Proxy | None = None
 
 
 def post(url: str, body: bytes, *, road: Road, total_timeout_s: float) -> Answer | Fault:
     """POST JSON once: no retry, no redirect, no cookie, nothing from the environment."""
     with Deadline(total_timeout_s) as deadline:
         line = Line(deadline)
-        adapter = _Adapter(road.tls, line)
+        adapter = _Adapter(road.tls, line, road.proxy)
         try:
             # Without a session: it would read a redirect's whole body, follow proxies of the environment, keep cookies.
             request = requests.Request("POST", url, headers=HEADERS, data=body).prepare()
             connect = max(0.001, min(road.connect_timeout_s, deadline.remaining))
             timeout = (connect, max(0.001, deadline.remaining))
-            with adapter.send(request, stream=True, timeout=timeout, proxies=dict(road.proxies)) as response:
+            with adapter.send(request, stream=True, timeout=timeout) as response:
                 return _take(response, deadline)
         except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             reason = f"no answer within {total_timeout_s:g} s" if deadline.over else _reason(error, line.connected)
@@ -101,16 +102,23 @@ class Line:
 class _Connection(HTTPConnection):
     """The facts cannot be had from exceptions: a TLS alert looks the same in the handshake and in the answer."""
 
-    def __init__(self, *args: Any, line: Line, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, line: Line, way_out: Proxy | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._line = line
+        self._line, self._way_out = line, way_out
 
     def _new_conn(self) -> socket:
+        watch = self._line.deadline.watch
+        if self._way_out is not None:
+            # By name: the provider's address is the operator's, and the proxy may be the only one who can resolve it.
+            host = self.host.strip("[]").rstrip(".")
+            return self._way_out.tunnel(
+                host, self.port or self.default_port, timeout=_seconds(self.timeout), watch=watch
+            )
         sock = super()._new_conn()
         if self._line.deadline.over:
             sock.close()
             raise ConnectTimeoutError("no time left")
-        self._line.deadline.watch(sock)
+        watch(sock)
         return sock
 
     def connect(self) -> None:
@@ -125,8 +133,8 @@ class _TlsConnection(_Connection, HTTPSConnection):
 class _Adapter(HTTPAdapter):
     """requests' transport over connections that report to a `Line`. Certificates are always verified."""
 
-    def __init__(self, tls: ssl.SSLContext, line: Line) -> None:
-        self._tls, self._line = tls, line
+    def __init__(self, tls: ssl.SSLContext, line: Line, proxy: Proxy | None) -> None:
+        self._tls, self._line, self._proxy = tls, line, proxy
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def build_connection_pool_key_attributes(
@@ -141,18 +149,22 @@ class _Adapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         pool.ConnectionCls = _TlsConnection if pool.scheme == "https" else _Connection
-        pool.conn_kw["line"] = self._line
+        pool.conn_kw |= {"line": self._line, "way_out": self._proxy}
         return pool
+
+
+def _seconds(timeout: Any) -> float | None:
+    return timeout if isinstance(timeout, int | float) else None
 
 
 # urllib3's errors of name and connecting derive from one another: the order counts.
 _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((ProxyFailed,), "the proxy failed"),
     ((NameResolutionError,), "the name does not resolve"),
     ((ConnectionRefusedError,), "the connection was refused"),
     ((NewConnectionError,), "no connection came about"),
     ((ConnectTimeoutError,), "connecting took too long"),
     ((requests.exceptions.InvalidURL, requests.exceptions.MissingSchema), "the URL is not valid"),
-    ((requests.exceptions.ProxyError,), "the proxy failed"),
     ((ssl.SSLError,), "TLS failed"),
     ((ReadTimeoutError, TimeoutError), "no answer in time"),
     ((IncompleteRead,), "the answer was cut"),
