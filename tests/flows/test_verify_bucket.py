@@ -113,7 +113,8 @@ def test_what_belongs_to_no_picture_goes_and_the_others_can_be_exported(keeper: 
 
     def collected(before: datetime) -> list[str]:
         store, storage = keeper.world.store, keeper.storage
-        return [entry.key for entry in collect(store, storage, before=before, dry_run=False, now=now)]
+        found = collect(store, storage, before=before, dry_run=False, clock=lambda: now)
+        return [each.entry.key for each in found]
 
     assert collected(now - timedelta(hours=24)) == []
     assert collected(now + timedelta(hours=1)) == [blob_key("ab" * 32)]
