@@ -8,7 +8,7 @@ from webhook_app.store import migrations
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import Callback
 
-BEFORE, AFTER = "0008", "0009"
+BEFORE, AFTER = "0009", "0010"
 
 
 def test_what_was_ignored_before_is_known_by_the_job_that_it_names(empty_database_url: str) -> None:

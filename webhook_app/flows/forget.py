@@ -21,7 +21,8 @@ from webhook_app.flows.recall import NotYet, recall
 from webhook_app.pictures.port import THUMBNAIL_SIZES
 from webhook_app.provider.port import Provider
 from webhook_app.storage.port import Spool, Storage
-from webhook_app.store import attempts, batches, blobs, callbacks, deliveries, erasures, idempotency, images, jobs, log
+from webhook_app.store import attempts, batches, blobs, callbacks, deliveries, erasures, idempotency, images, jobs
+from webhook_app.store import log as sealed_log
 from webhook_app.store.engine import Store
 
 # Longer than a whole batch takes, the provider's silence included.
@@ -48,7 +49,7 @@ def forget_due(
         now = clock()
         if erasures.is_any_due(connection, now=now):
             # A sealer that looked at a job before it was marked may be about to make a delivery of it.
-            log.wait_for_sealer(connection)
+            sealed_log.wait_for_sealer(connection)
         due = erasures.claim(connection, limit=limit, put_off_until=now + HELD, now=now)
     many = [row for row in due if row.track_id is None]
     ones = [row for row in due if row.track_id is not None]
