@@ -19,7 +19,7 @@ from tests.flows.test_verify import archived, means, statuses, verified
 from webhook_app.domain.errors import StorageError
 from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.flows import mend, verify
-from webhook_app.flows.forget import remove_unreferenced
+from webhook_app.flows.removal import remove_unreferenced
 from webhook_app.storage.local import LocalStorage
 from webhook_app.store.tables import Blob, Image
 
@@ -83,7 +83,7 @@ def test_what_is_erased_while_it_is_mended_goes_once_the_mender_is_done(eraser: 
     (finding,) = verified(keeper)
     assert (finding.repaired, finding.problem) == (False, mend.ERASED)
     # Its lease ended with it: nobody has to wait.
-    assert remove_unreferenced(world.store, keeper.storage, clock=world.now) == 1
+    assert remove_unreferenced(world.store, keeper.storage, clock=world.now).count == 1
     assert (files(root), world.rows(Blob)) == ([], [])
 
 
