@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from webhook_app.domain.links import Links
 from webhook_app.domain.tokens import Tokens
 from webhook_app.domain.vault import Vault
+from webhook_app.flows.expect import Expectations, Outlook
 from webhook_app.flows.policy import Policy
 from webhook_app.flows.show import Addresses
 from webhook_app.net.fetch import GuardedFetcher
@@ -51,6 +52,7 @@ class Parts:
     storage: Storage
     inspector: Inspector
     spool: Spool
+    expectations: Expectations = field(default_factory=Expectations)
 
 
 def build(settings: Settings) -> Parts:
@@ -101,7 +103,13 @@ def policy(parts: Parts) -> Policy:
         repeats_per_hour=settings.repeats_per_hour,
         max_in_flight=settings.modelslab_max_in_flight,
         host_known=parts.fetcher.host_known,
+        expect=outlook(parts).of,
     )
+
+
+def outlook(parts: Parts) -> Outlook:
+    """How long jobs take, as far as this process knows."""
+    return Outlook(partial(parts.expectations.history, parts.store), parts.settings.modelslab_max_in_flight)
 
 
 def callback_url(parts: Parts, track_id: str, attempt: int) -> str | None:
@@ -127,8 +135,8 @@ def image_url(parts: Parts, image_id: str, now: datetime) -> str:
 
 
 def addresses(parts: Parts) -> Addresses:
-    """Where clients find jobs and pictures of this installation."""
-    return Addresses(parts.settings.public_url, partial(image_url, parts))
+    """Where clients find jobs and pictures of this installation, and when."""
+    return Addresses(parts.settings.public_url, partial(image_url, parts), outlook(parts))
 
 
 def bundle_at(target: str, *, overwrite: bool) -> AbstractContextManager[Bundle]:

@@ -42,6 +42,7 @@ class Duration(StrEnum):
 
 
 DURATIONS = frozenset(name.value for name in Duration)
+TOOK = "took_s."  # Begins the names of counters with the durations of one kind of work each.
 
 
 def undone(status: str) -> str:
@@ -57,6 +58,8 @@ def counted(kind: str, data: Mapping[str, Any] | None) -> Iterator[tuple[str, in
         yield MISSED, 0, 1
     if not data:
         return
+    if kind == EventType.JOB_SUCCEEDED and data.get("kind") and data.get("witness") != Witness.POLL:
+        yield TOOK + data["kind"], cell_of(data[Duration.GENERATION]), 1
     for name in Duration:
         if data.get(name) is not None:
             yield name.value, cell_of(data[name]), 1

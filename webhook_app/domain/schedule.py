@@ -20,6 +20,7 @@ LATE_LOOKS = (timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6))
 
 # A job that was accepted without an id cannot be asked about: its callback has this long, or twice its eta.
 SILENCE_LEAST = timedelta(seconds=60)
+OVERDUE_LEAST = timedelta(seconds=60)
 CONFIRM_MOST = timedelta(hours=1)
 
 LAST_LOOK_AGAIN = timedelta(minutes=5)
@@ -34,7 +35,7 @@ SLOT_HELD = timedelta(seconds=120)
 
 
 def first_poll_after(eta_s: float | None) -> timedelta:
-    """`min(max(eta, 2), 60)` seconds: the provider's own advice within sane bounds."""
+    """`min(max(eta, 2), 60)` seconds: what was learned, or the provider's own advice, within sane bounds."""
     eta = timedelta(seconds=_sane(eta_s))
     return min(max(eta, FIRST_POLL_LEAST), FIRST_POLL_MOST)
 
@@ -47,6 +48,11 @@ def next_poll_after(polls: int) -> timedelta:
 def silent_after(eta_s: float | None) -> timedelta:
     """How long a running job without an id may be silent: twice its eta, and a minute at least."""
     return max(timedelta(seconds=2 * _sane(eta_s)), SILENCE_LEAST)
+
+
+def overdue_after(late_s: float) -> timedelta:
+    """When a job that was sent is overdue: after twice what nine of ten of its kind take, and a minute at least."""
+    return max(timedelta(seconds=2 * _sane(late_s)), OVERDUE_LEAST)
 
 
 def confirm_wait(least: timedelta, *, largest_eta_s: float | None, usual_s: float | None) -> timedelta:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from webhook_app.domain.advance import AttemptState, JobState, Move, Verdict, advance, evidence_of
 from webhook_app.domain.errors import ErrorCode, JobError
+from webhook_app.domain.estimates import Estimate
 from webhook_app.domain.events import Event
 from webhook_app.domain.job import STRENGTH, Evidence, Status
 from webhook_app.domain.outcome import NotSent, Outcome, Witness
@@ -76,7 +77,7 @@ def _apply_one(ledger: Ledger, report: Report, policy: Policy, now: datetime) ->
     if job is None or attempt is None:
         return Verdict.ORPHANED
     move = decide(job, attempt, report.outcome, policy)
-    _record_evidence(ledger, attempt, report, move, now)
+    _record_evidence(ledger, attempt, report, move, expected=policy.expect(job), now=now)
     if move.verdict is Verdict.CANCELED:
         if attempt["n"] == job["attempt"] and attempt["evidence"] in ENDED:
             ledger.released.add(report.track_id)
@@ -117,13 +118,15 @@ def error_from(stored: dict[str, Any] | None) -> JobError | None:
     return JobError(ErrorCode(stored["code"]), stored["message"], stored["retryable"], stored["provider_message"])
 
 
-def _record_evidence(ledger: Ledger, attempt: dict[str, Any], report: Report, move: Move, now: datetime) -> None:
+def _record_evidence(
+    ledger: Ledger, attempt: dict[str, Any], report: Report, move: Move, *, expected: Estimate | None, now: datetime
+) -> None:
     before = dict(attempt)
     if move.evidence != attempt["evidence"]:
         attempt |= {"evidence": move.evidence.value, "evidence_at": now, "unconfirmed_at": None, "poll_at": None}
     attempt["error"] = move.attempt_error.as_json() if move.attempt_error else None
     if report.witness is Witness.SUBMIT and attempt["answered_at"] is None:
         attempt["answered_at"] = now
-    consequences.learn_id_and_eta(attempt, report.outcome, now)
+    consequences.learn_id_and_eta(attempt, report.outcome, expected=expected, now=now)
     if attempt != before:
         ledger.changed_attempts.add((attempt["track_id"], attempt["n"]))

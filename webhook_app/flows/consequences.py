@@ -7,6 +7,7 @@ from typing import Any
 from webhook_app.domain import schedule
 from webhook_app.domain.advance import Move
 from webhook_app.domain.durations import seconds_between
+from webhook_app.domain.estimates import Estimate, kind_of
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.job import (
     ArchiveStatus,
@@ -29,9 +30,11 @@ HOST_LOOK_AGAIN = timedelta(seconds=15)
 IDLE: dict[str, Any] = {"lease_owner": None, "lease_until": None, "unconfirmed_since": None}
 
 
-def learn_id_and_eta(attempt: dict[str, Any], outcome: Outcome | NotSent, now: datetime) -> None:
-    """The provider's id stays once it is known. A running attempt is looked at after its eta, and one without an id
-    when its callback must have been lost."""
+def learn_id_and_eta(
+    attempt: dict[str, Any], outcome: Outcome | NotSent, *, expected: Estimate | None, now: datetime
+) -> None:
+    """The provider's id stays once it is known. A running attempt is looked at when nine of ten of its kind have been
+    told, else after its eta, and one without an id when its callback must have been lost."""
     provider_job_id = getattr(outcome, "provider_job_id", None)
     learned = provider_job_id is not None and attempt["provider_job_id"] is None
     if learned:
@@ -39,10 +42,11 @@ def learn_id_and_eta(attempt: dict[str, Any], outcome: Outcome | NotSent, now: d
     if attempt["evidence"] == Evidence.RUNNING:
         if isinstance(outcome, Running) and outcome.eta_s is not None:
             attempt["eta_s"] = outcome.eta_s
+        late_s = attempt["eta_s"] if expected is None else expected.late_s
         if attempt["provider_job_id"] is None and attempt["poll_at"] is None and attempt["unconfirmed_at"] is None:
-            attempt["poll_at"] = now + schedule.silent_after(attempt["eta_s"])
+            attempt["poll_at"] = now + schedule.silent_after(late_s)
         elif attempt["provider_job_id"] is not None and (learned or attempt["poll_at"] is None):
-            attempt["poll_at"] = now + schedule.first_poll_after(attempt["eta_s"])
+            attempt["poll_at"] = now + schedule.first_poll_after(late_s)
 
 
 def of_move(
@@ -63,6 +67,7 @@ def of_move(
         return _succeed(ledger, job, attempt, report, report.outcome, move, policy=policy, now=now)
     if move.to is Status.PROCESSING:
         job |= IDLE | {"status": Status.PROCESSING.value, "waiting_for": WaitingFor.CALLBACK.value, "due_at": None}
+        _expect(job, attempt, policy)
     elif move.to is Status.QUEUED:
         _queue_again(ledger, job, attempt, move, now)
     elif move.to is Status.FAILED:
@@ -76,6 +81,16 @@ def of_move(
     _note_id(job, attempt)
     job["provider_status"] = getattr(report.outcome, "provider_status", job["provider_status"])
     return True
+
+
+def _expect(job: dict[str, Any], attempt: dict[str, Any], policy: Policy) -> None:
+    """By when it is overdue: told once, if its time is not over before."""
+    expected = policy.expect(job)
+    if expected is None:
+        return
+    overdue_at = attempt["sent_at"] + schedule.overdue_after(expected.late_s)
+    if job["deadline_at"] is None or overdue_at < job["deadline_at"]:
+        job["overdue_at"] = overdue_at
 
 
 def event(kind: EventType, job: dict[str, Any], actor: str, now: datetime, data: dict[str, Any]) -> Event:
@@ -189,6 +204,7 @@ def _succeed(
         }
         data = {"attempt": attempt["n"], "witness": report.witness.value, "images": len(outcome.pictures)}
         data |= {"previous_status": job["previous_status"], "generation_s": seconds_between(attempt["sent_at"], now)}
+        data["kind"] = kind_of(job["input"], job["samples"])
         ledger.events.append(event(EventType.JOB_SUCCEEDED, job, "provider", now, data))
     elif not merged and all(job[name] == value for name, value in known.items()):
         return _note_id(job, attempt)

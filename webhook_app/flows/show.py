@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from webhook_app.domain.job import ArchiveStatus, ImageStatus, WaitingFor
+from webhook_app.domain.estimates import queued_ready_at, running_ready_at
+from webhook_app.domain.job import TERMINAL, ArchiveStatus, ImageStatus, Status, WaitingFor
+from webhook_app.flows.expect import Outlook
 from webhook_app.store import reads
 
 LARGEST_JOB = 19_500  # The contract promises less than 20 kB.
@@ -40,6 +42,7 @@ class Addresses:
 
     public_url: str
     image_url: Callable[[str, datetime], str]
+    outlook: Outlook
 
 
 def dumps(value: Any) -> bytes:
@@ -50,10 +53,15 @@ def dumps(value: Any) -> bytes:
 def jobs(
     connection: Connection, rows: Sequence[dict[str, Any]], addresses: Addresses, *, now: datetime
 ) -> list[dict[str, Any]]:
-    """The jobs as answers show them, in the same order: five queries however many they are."""
+    """The jobs as answers show them, in the same order: six queries however many they are."""
     images = reads.images_of(connection, [row["track_id"] for row in rows])
     due = reads.next_action_at(connection, rows)
-    whole = [reads.JobWithImages(row, images[row["track_id"]], due.get(row["track_id"])) for row in rows]
+    sent = reads.sent(connection, rows)
+    whole = [
+        reads.JobWithImages(row, images[key], due.get(key), *sent.get(key, (None, None)))
+        for row in rows
+        if (key := row["track_id"])
+    ]
     return found(connection, whole, addresses, now=now)
 
 
@@ -72,6 +80,7 @@ def found(
             addresses,
             next_action_at=paused[each.job["provider"]] if stopped else each.next_action_at,
             queue_position=places.get(each.job["track_id"]),
+            eta_at=ready_at(each, places.get(each.job["track_id"]), paused, addresses.outlook, now=now),
             now=now,
         )
         for each, queued in zip(jobs, waits, strict=True)
@@ -86,6 +95,23 @@ def _waits_in_the_queue(row: dict[str, Any], now: datetime) -> bool:
     return retries or bool(row["waiting_for"] == WaitingFor.PROVIDER_SLOT)
 
 
+def ready_at(
+    whole: reads.JobWithImages, place: int | None, paused: Mapping[str, datetime | None], outlook: Outlook, *, now: datetime
+) -> datetime | None:
+    """When the job will have succeeded as far as anybody knows; None where nobody does, and when it has ended."""
+    job = whole.job
+    if job["status"] in TERMINAL or job["unconfirmed_since"] is not None:
+        return None
+    expected = outlook.of(job)
+    if job["status"] != Status.QUEUED:
+        return running_ready_at(whole.sent_at, expected, whole.eta_s, now=now)
+    resumed_at = paused.get(job["provider"], now)
+    if resumed_at is None:
+        return None
+    begins_at = max(job["due_at"] or now, resumed_at, now)
+    return queued_ready_at(begins_at, place, expected, outlook.everyone(), slots=outlook.slots)
+
+
 def job(
     row: dict[str, Any],
     images: list[dict[str, Any]],
@@ -93,6 +119,7 @@ def job(
     *,
     next_action_at: datetime | None,
     queue_position: int | None,
+    eta_at: datetime | None = None,
     now: datetime,
 ) -> dict[str, Any]:
     """The job as every answer shows it, less than 20 kB: where the provider's echo or a prompt is too long for that,
@@ -108,7 +135,7 @@ def job(
             "waiting_for": row["waiting_for"],
             "next_action_at": next_action_at,
             "queue_position": queue_position,
-            "eta_at": None,
+            "eta_at": eta_at,
             "unconfirmed_since": row["unconfirmed_since"],
         }
         | {name: row[name] for name in (*REQUEST_MEMBERS, *FAMILY_MEMBERS, *INSTANTS)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from webhook_app.domain.counting import DURATIONS, LATE, MEASURED, counted
+from webhook_app.domain.counting import DURATIONS, LATE, MEASURED, TOOK, counted
 from webhook_app.store.bulk import AddMany, table_of
 from webhook_app.store.tables import CounterRow
 
@@ -35,14 +35,16 @@ def folded(events: Iterable[Any], *, late: Collection[int] = ()) -> list[dict[st
     for event in events:
         minute = int(event.created_at.timestamp()) // MINUTE * MINUTE
         for name, cell, amount in counted(event.type, event.data if event.type in MEASURED else None):
-            minutes[event.client_id or "", name, cell, minute] += amount
+            whose = "" if name.startswith(TOOK) else event.client_id or ""  # The provider is one for all.
+            minutes[whose, name, cell, minute] += amount
         if event.position in late:
             minutes[event.client_id or "", LATE, 0, minute] += 1
     sums: Counter[tuple[str, int, int, str, int]] = Counter()
     for (client_id, name, cell, minute), amount in minutes.items():
-        for span_s in (MINUTE, HOUR, DAY):
+        recent = name.startswith(TOOK)
+        for span_s in (MINUTE, HOUR) if recent else (MINUTE, HOUR, DAY):
             sums[client_id, span_s, minute // span_s * span_s, name, cell] += amount
-        if name not in DURATIONS:
+        if name not in DURATIONS and not recent:
             sums[client_id, EVER, 0, name, cell] += amount
     return [_row(key, value) for key, value in sums.items()]
 

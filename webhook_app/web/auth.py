@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from webhook_app.domain.job import Scope
 from webhook_app.flows.keys import BOOTSTRAP_KEY_ID, ensure_bootstrap
 from webhook_app.store import reads
 from webhook_app.store.engine import Store
+from webhook_app.web.together import Together
 
 QUERY_KEYS = frozenset({"key", "api_key", "apikey", "api-key", "x-api-key", "access_token", "token", "authorization"})
 LONGEST_KEY = 512
@@ -72,6 +73,10 @@ class Authenticator:
     monotonic: Callable[[], float] = time.monotonic
     _bootstrap_client: str | None = None
     _known: dict[str, tuple[Caller, float]] = field(default_factory=dict)
+    _together: Together[reads.KeyRow] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._together = Together(self._read)
 
     def guard(self, scope: Scope) -> None:
         """Put the caller into `g.caller`; raises `Unauthenticated` or `InsufficientScope`."""
@@ -110,8 +115,7 @@ class Authenticator:
         if known is not None and self.monotonic() < until:
             return known
         until = self.monotonic() + KNOWN_FOR_S  # From before the look: what it finds may be revoked right after it.
-        with self.store.looking() as connection:
-            row = reads.key_by_sha256(connection, digest)
+        row = self._together.of([digest]).get(digest)
         if row is None or row.revoked_at is not None:
             self._known.pop(digest, None)
             raise Unauthenticated("This API key is not valid.")
@@ -120,3 +124,7 @@ class Authenticator:
             self._known.clear()
         self._known[digest] = (found, until)
         return found
+
+    def _read(self, digests: Sequence[str]) -> Mapping[str, reads.KeyRow]:
+        with self.store.looking() as connection:
+            return reads.keys_by_sha256(connection, digests)

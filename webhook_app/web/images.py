@@ -24,6 +24,7 @@ from webhook_app.domain.errors import (
     NotFound,
     StorageError,
 )
+from webhook_app.domain.estimates import begun_ready_at, look_again_after_s
 from webhook_app.domain.job import TERMINAL, ImageStatus, Scope, Status
 from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.domain.media import EXTENSIONS, NO_PICTURE, THUMBNAIL_TYPE, extension_of
@@ -33,7 +34,7 @@ from webhook_app.web import auth
 from webhook_app.web.auth import Authenticator, Caller
 from webhook_app.web.ranges import Unsatisfiable, window
 from webhook_app.web.registry import Registry
-from webhook_app.wiring import Parts, links
+from webhook_app.wiring import Parts, links, outlook
 
 IMAGE_ID = re.compile(r"img_[a-z2-7]{26}")
 SIZES = ("128", "256", "512")
@@ -138,11 +139,18 @@ def _image(parts: Parts, image_id: str, caller: Caller | None) -> dict[str, Any]
     return image
 
 
+def _ready_after_s(parts: Parts, image: dict[str, Any]) -> int:
+    """When its job should be done, as far as its kind is known."""
+    now = datetime.now(UTC)
+    ready_at = begun_ready_at(image["submitted_at"], outlook(parts).of(image), now=now)
+    return look_again_after_s(ready_at, now=now, otherwise=RETRY_AFTER_S)
+
+
 def _not_archived(parts: Parts, image: dict[str, Any]) -> Response:
     status = Status(image["job_status"])
     if status is not Status.SUCCEEDED:
         # An ended job may still succeed by late evidence, but nobody should wait for it.
-        wait_s = None if status in TERMINAL else RETRY_AFTER_S
+        wait_s = None if status in TERMINAL else _ready_after_s(parts, image)
         raise ImageNotReady(f"The job is {status.value}.", retry_after_s=wait_s)
     source = _showable_source(parts, image)
     if source is None:

@@ -1,18 +1,15 @@
 """How jobs stand, for whoever waits: many who ask at the same time are answered by one query."""
 
-import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 
 from flask import Flask
 
-from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.job import ARCHIVE_SETTLED, TERMINAL, ArchiveStatus, Status
 from webhook_app.store import reads
 from webhook_app.store.reads import State
+from webhook_app.web.together import Together
 from webhook_app.wiring import Parts
-
-MOST_AT_ONCE = 10_000  # SQLite takes 32,766 parameters.
 
 
 class Until(StrEnum):
@@ -34,39 +31,17 @@ def nothing_more_comes(state: State | None, until: Until) -> bool:
     return state is None or state.erased or is_over(state.status, state.archive_status, until)
 
 
-class _Batch:
-    """Those who ask together, and what they are told."""
-
-    __slots__ = ("error", "found", "track_ids")
-
-    def __init__(self) -> None:
-        self.track_ids: set[str] = set()
-        self.found: Mapping[str, State] | None = None
-        self.error: DatabaseUnavailable | None = None
-
-
 class States:
-    """Reads how jobs stand, one query at a time: who asks while it runs is in the next one. A thousand waiters that
-    one commit has woken need one connection and two queries."""
+    """Reads how jobs stand, together with whoever else asks."""
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
-        self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._next = _Batch()
+        self._together = Together(self._read)
 
     def of(self, track_ids: Collection[str]) -> dict[str, State]:
-        """By track_id, as they are now; those that do not exist are left out. Raises `DatabaseUnavailable`."""
-        with self._lock:
-            batch = self._next
-            batch.track_ids.update(track_ids)
-        with self._reading:
-            if batch.found is None and batch.error is None:
-                self._read(batch)
-        if batch.error is not None:
-            # An error of one's own: a thousand raising the same one would lengthen its traceback a thousand times.
-            raise DatabaseUnavailable(batch.error.detail, retry_after_s=batch.error.retry_after_s) from batch.error
-        found = batch.found or {}
-        return {track_id: found[track_id] for track_id in track_ids if track_id in found}
+        """By track_id, as they are now, whoever they belong to; those that do not exist are left out. Raises
+        `DatabaseUnavailable`."""
+        return self._together.of(track_ids)
 
     def over(self, until: Until) -> Callable[[Collection[str]], bool]:
         """For whoever waits for one job: whether waiting is of no use any more."""
@@ -77,18 +52,9 @@ class States:
 
         return look
 
-    def _read(self, batch: _Batch) -> None:
-        with self._lock:
-            self._next = _Batch()  # From here on nobody joins: what changes after this is for the next one to see.
-        try:
-            found: dict[str, State] = {}
-            wanted = sorted(batch.track_ids)
-            with self._store.looking() as connection:
-                for start in range(0, len(wanted), MOST_AT_ONCE):
-                    found |= reads.states_of(connection, wanted[start : start + MOST_AT_ONCE])
-            batch.found = found
-        except DatabaseUnavailable as error:
-            batch.error = error
+    def _read(self, track_ids: Sequence[str]) -> Mapping[str, State]:
+        with self._store.looking() as connection:
+            return reads.states_of(connection, track_ids)
 
 
 def states_of(app: Flask, parts: Parts) -> States:

@@ -4,6 +4,7 @@ from webhook_app.store.reads.batches import BatchRow, batch, batch_is_over, batc
 from webhook_app.store.reads.callbacks import CallbackFilter, callback, callbacks
 from webhook_app.store.reads.counters import (
     Totals,
+    durations_by_kind,
     generation_percentile,
     repeats,
     totals,
@@ -37,9 +38,10 @@ from webhook_app.store.reads.jobs import (
     jobs,
     jobs_of,
     next_action_at,
+    sent,
     states_of,
 )
-from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, key_by_sha256, keys
+from webhook_app.store.reads.keys import KeyRow, client_by_name, clients, key, keys, keys_by_sha256
 from webhook_app.store.reads.pictures import WITHOUT_BLOB, blob, image, images_of
 from webhook_app.store.reads.providers import paused_providers, provider_state, providers
 from webhook_app.store.reads.queue import queue_positions
@@ -89,6 +91,7 @@ __all__ = [
     "endpoint",
     "endpoints",
     "endpoints_disabled",
+    "durations_by_kind",
     "erasure",
     "events_of",
     "generation_percentile",
@@ -102,8 +105,8 @@ __all__ = [
     "jobs",
     "jobs_of",
     "key",
-    "key_by_sha256",
     "keys",
+    "keys_by_sha256",
     "log_end",
     "next_action_at",
     "oldest_queued",
@@ -117,6 +120,7 @@ __all__ = [
     "receivers_open",
     "repeats",
     "sealed_events",
+    "sent",
     "signing_keys",
     "states_of",
     "tail",

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, select, union_all
 
-from webhook_app.domain.counting import Duration
+from webhook_app.domain.counting import TOOK, Duration
 from webhook_app.domain.durations import percentile
+from webhook_app.domain.estimates import LOOKED_BACK, Counted
 from webhook_app.domain.job import RESENDABLE
 from webhook_app.store.attempts import REPEATS
 from webhook_app.store.counters import DAY, EPOCH, EVER, HOUR, KEPT, MINUTE
@@ -50,7 +51,7 @@ def totals(
     for each, cell, value in connection.execute(summed):
         if each in found.cells:
             found.cells[each][cell] = int(value)
-        else:
+        elif not each.startswith(TOOK):
             found.sums[each] += int(value)
     return found
 
@@ -61,6 +62,20 @@ def generation_percentile(connection: Connection, *, percent: float, since: date
     begins_at = window_begins_at(since, now=now)
     found = totals(connection, begins_at=begins_at, name=Duration.GENERATION.value)
     return percentile(found.cells[Duration.GENERATION], percent)
+
+
+def durations_by_kind(connection: Connection, *, now: datetime) -> list[Counted]:
+    """How long jobs of the last day took: the last hour's by minutes, those before by hours."""
+    hour = _floor(now - timedelta(hours=1), HOUR)
+    minutes = (CounterRow.span_s == MINUTE, CounterRow.bucket_at >= hour)
+    hours = (CounterRow.span_s == HOUR, CounterRow.bucket_at >= _floor(now - LOOKED_BACK, HOUR))
+    columns = select(CounterRow.name, CounterRow.cell, CounterRow.value, CounterRow.bucket_at)
+    named = (CounterRow.client_id == "", CounterRow.name.startswith(TOOK, autoescape=True))
+    both = union_all(columns.where(*minutes, *named), columns.where(*hours, CounterRow.bucket_at < hour, *named))
+    return [
+        Counted(name.removeprefix(TOOK), cell, int(value), bucket_at)
+        for name, cell, value, bucket_at in connection.execute(both)
+    ]
 
 
 def totals_ever(connection: Connection) -> dict[str, int]:

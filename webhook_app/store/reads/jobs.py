@@ -19,9 +19,9 @@ BY_TRACK_ID = select(Job.__table__).where(Job.track_id == bindparam("track_id"))
 Position = tuple[datetime, int]  # Where a page ends: `created_at` and `number` of its last job.
 
 
-# One row for each picture, and one for a job without any: columns of the job, of the picture, and the next poll.
+# One row for each picture, and one for a job without any: columns of the job, the picture, and the newest attempt.
 WITH_IMAGES = (
-    select(Job.__table__, *WITH_BLOB.selected_columns, Attempt.poll_at)
+    select(Job.__table__, *WITH_BLOB.selected_columns, Attempt.poll_at, Attempt.sent_at, Attempt.eta_s)
     .select_from(Job)
     .outerjoin(Image, Image.track_id == Job.track_id)
     .outerjoin(Blob, Blob.sha256 == Image.sha256)
@@ -31,15 +31,19 @@ WITH_IMAGES = (
 )
 OF_JOB = [str(column.key) for column in Job.__table__.c]
 OF_IMAGE = [str(column.key) for column in WITH_BLOB.selected_columns]
+OF_ATTEMPT = 3
 
 
 @dataclass(frozen=True, slots=True)
 class JobWithImages:
-    """A job's row, its pictures' in order of their index with their blobs' facts, and when the next thing is due."""
+    """A job's row, its pictures' in order of their index with their blobs' facts, and when the next thing is due. Of
+    one that is with the provider also since when, and what the provider said of how long it takes."""
 
     job: dict[str, Any]
     images: list[dict[str, Any]]
     next_action_at: datetime | None
+    sent_at: datetime | None = None
+    eta_s: float | None = None
 
 
 STATES = Statement(
@@ -49,7 +53,7 @@ STATES = Statement(
 )
 
 
-MANY = Statement(lambda among: select(Job.__table__).where(among(Job.track_id), Job.erased_at.is_(None)))
+MANY = Statement(lambda among: select(Job.__table__).where(among(Job.track_id)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def job(connection: Connection, track_id: str, client_id: str | None) -> dict[st
 
 
 def jobs_of(connection: Connection, track_ids: Collection[str]) -> list[dict[str, Any]]:
-    """These jobs, whoever they belong to, erased ones left out; in no order."""
+    """These jobs, erased or not, whoever they belong to; in no order."""
     return [dict(row._mapping) for row in MANY.execute(connection, list(track_ids))]
 
 
@@ -103,9 +107,10 @@ def job_with_images(connection: Connection, track_id: str, client_id: str | None
     if not rows or client_id not in (None, rows[0].client_id):
         return None
     found = dict(zip(OF_JOB, rows[0][: len(OF_JOB)], strict=True))
-    own = [dict(zip(OF_IMAGE, row[len(OF_JOB) : -1], strict=True)) for row in rows]
+    own = [dict(zip(OF_IMAGE, row[len(OF_JOB) : -OF_ATTEMPT], strict=True)) for row in rows]
     images = [image for image in own if image["image_id"] is not None]
-    return JobWithImages(found, images, _next_action_at(found, images, poll_at=rows[0].poll_at))
+    due = _next_action_at(found, images, poll_at=rows[0].poll_at)
+    return JobWithImages(found, images, due, rows[0][-2], rows[0][-1])
 
 
 def jobs(connection: Connection, wanted: JobFilter, *, limit: int) -> list[dict[str, Any]]:
@@ -184,6 +189,16 @@ def _next_action_at(job: dict[str, Any], images: Collection[dict[str, Any]], *, 
     if job["status"] in RUNNING:
         return poll_at
     return job["due_at"] if job["status"] == Status.QUEUED else None
+
+
+def sent(connection: Connection, rows: Collection[dict[str, Any]]) -> dict[str, tuple[datetime, float | None]]:
+    """Since when those of these jobs are with the provider that are, and what it said of how long they take."""
+    running = [(row["track_id"], row["attempt"]) for row in rows if row["status"] in RUNNING]
+    if not running:
+        return {}
+    columns = select(Attempt.track_id, Attempt.sent_at, Attempt.eta_s)
+    found = connection.execute(columns.where(tuple_(Attempt.track_id, Attempt.n).in_(running)))
+    return {track_id: (sent_at, eta_s) for track_id, sent_at, eta_s in found}
 
 
 def next_action_at(connection: Connection, rows: Collection[dict[str, Any]]) -> dict[str, datetime]:

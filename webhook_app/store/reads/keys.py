@@ -1,19 +1,23 @@
 """Clients and API keys; of a key nothing is read that would let anybody use it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, tuple_
+from sqlalchemy import Connection, Select, select, tuple_
 
+from webhook_app.store.bulk import Statement
 from webhook_app.store.tables import ApiKey, Client
 from webhook_app.store.types import Instant
 
 After = tuple[datetime, str] | None
 
 
-BY_SHA256 = select(ApiKey.key_id, ApiKey.client_id, ApiKey.scopes, ApiKey.revoked_at).where(
-    ApiKey.sha256 == bindparam("sha256")
+BY_SHA256 = Statement(
+    lambda among: select(ApiKey.sha256, ApiKey.key_id, ApiKey.client_id, ApiKey.scopes, ApiKey.revoked_at).where(
+        among(ApiKey.sha256)
+    )
 )
 
 
@@ -27,10 +31,10 @@ class KeyRow:
     revoked_at: datetime | None
 
 
-def key_by_sha256(connection: Connection, sha256: str) -> KeyRow | None:
-    """The key with this digest (hex), revoked or not."""
-    row = connection.execute(BY_SHA256, {"sha256": sha256}).one_or_none()
-    return None if row is None else KeyRow(row.key_id, row.client_id, tuple(row.scopes), row.revoked_at)
+def keys_by_sha256(connection: Connection, digests: Collection[str]) -> dict[str, KeyRow]:
+    """The keys with these digests (hex), revoked or not, by digest."""
+    rows = BY_SHA256.execute(connection, list(digests))
+    return {row.sha256: KeyRow(row.key_id, row.client_id, tuple(row.scopes), row.revoked_at) for row in rows}
 
 
 KEYS: Select[Any] = select(

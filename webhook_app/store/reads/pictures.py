@@ -35,9 +35,11 @@ def images_of(connection: Connection, track_ids: Collection[str]) -> dict[str, l
 
 
 def image(connection: Connection, image_id: str) -> dict[str, Any] | None:
-    """One picture with its blob's facts, and `client_id, job_status, archive_status, erased_at` of its job."""
+    """One picture with its blob's facts, and `client_id, job_status, archive_status, erased_at, submitted_at, input,
+    samples` of its job."""
     of_job = (Job.client_id, Job.status.label("job_status"), Job.archive_status, Job.erased_at)
-    statement = WITH_BLOB.add_columns(*of_job).join(Job, Job.track_id == Image.track_id)
+    asked = (Job.submitted_at, Job.input, Job.samples)
+    statement = WITH_BLOB.add_columns(*of_job, *asked).join(Job, Job.track_id == Image.track_id)
     row = connection.execute(statement.where(Image.image_id == image_id)).one_or_none()
     return None if row is None else dict(row._mapping)
 

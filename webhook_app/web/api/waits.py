@@ -114,5 +114,5 @@ def _shown(parts: Parts, track_ids: Sequence[str]) -> list[dict[str, Any]]:
     if not track_ids:
         return []
     with parts.store.looking() as connection:
-        rows = {row["track_id"]: row for row in reads.jobs_of(connection, track_ids)}
+        rows = {row["track_id"]: row for row in reads.jobs_of(connection, track_ids) if row["erased_at"] is None}
         return shown_jobs(parts, connection, [rows[track_id] for track_id in track_ids if track_id in rows])
