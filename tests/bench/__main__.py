@@ -7,7 +7,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import archive, callback_ingest, feed, figures, serving, status, submit, to_provider
+from tests.bench import (
+    archive,
+    callback_ingest,
+    feed,
+    figures,
+    serving,
+    status,
+    submit,
+    to_provider,
+    waiters,
+    wakeup,
+)
 from tests.bench.figures import Figure
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -19,6 +30,8 @@ BENCHMARKS: dict[str, Callable[[str, Path, int, int], list[Figure]]] = {
     "status": status.measure,
     "serving": serving.measure,
     "to_provider": to_provider.measure,
+    "waiters": waiters.measure,
+    "wakeup": wakeup.measure,
     "archive": archive.measure,
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
-def _request(host: str, method: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+def request_of(host: str, method: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
     fields = {"Host": host, "Content-Type": "application/json", "Content-Length": str(len(body))} | headers
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
@@ -44,7 +44,7 @@ def run(asked: dict[str, Any]) -> dict[str, object]:
     parts = urlsplit(asked["url"])
     address = (parts.hostname or "127.0.0.1", parts.port or 80)
     requests = [
-        _request(parts.netloc, asked["method"], path, body.encode(), asked["headers"])
+        request_of(parts.netloc, asked["method"], path, body.encode(), asked["headers"])
         for path, body in zip(asked["paths"], asked["bodies"], strict=True)
     ]
     clients = asked["clients"]

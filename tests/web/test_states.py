@@ -16,6 +16,7 @@ from webhook_app.domain.ids import new_track_id
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import Job
 from webhook_app.web.states import States, Until
+from webhook_app.web.together import Together
 
 PATIENCE_S = 20
 
@@ -57,7 +58,7 @@ def all_at_once(api: Api, queries: Queries, count: int, *, failing: bool) -> lis
         first = pool.submit(lambda: set(states.of(track_ids[:1])))
         assert queries.running.acquire(timeout=PATIENCE_S)
         others = [pool.submit(lambda track_id=track_id: set(states.of([track_id]))) for track_id in track_ids[1:]]
-        while len(states._next.track_ids) < len(others):
+        while len(states._together._next.keys) < len(others):
             pass
         queries.hold, queries.fail = False, failing
         queries.go.release()
@@ -92,6 +93,14 @@ def test_what_does_not_exist_and_what_is_erased_is_not_waited_for(api: Api) -> N
     assert states.of([]) == {}
 
 
-def test_more_jobs_than_a_statement_has_parameters_are_read(api: Api) -> None:
-    track_id = api.submit()
-    assert set(States(api.parts).of([*(new_track_id() for _ in range(40_000)), track_id])) == {track_id}
+def test_no_batch_grows_without_measure() -> None:
+    sizes: list[int] = []
+    together = Together(lambda keys: dict.fromkeys(keys, sizes.append(len(keys))), most_at_once=3)
+    with ThreadPoolExecutor(8) as pool:
+        together._reading.acquire()
+        answers = [pool.submit(lambda key=str(n): set(together.of([key]))) for n in range(8)]
+        while together._next.number < 3 or len(together._next.keys) < 2:
+            pass
+        together._reading.release()
+        assert [one.result(PATIENCE_S) for one in answers] == [{str(n)} for n in range(8)]
+    assert sorted(sizes) == [2, 3, 3]

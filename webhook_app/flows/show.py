@@ -96,7 +96,12 @@ def _waits_in_the_queue(row: dict[str, Any], now: datetime) -> bool:
 
 
 def ready_at(
-    whole: reads.JobWithImages, place: int | None, paused: Mapping[str, datetime | None], outlook: Outlook, *, now: datetime
+    whole: reads.JobWithImages,
+    place: int | None,
+    paused: Mapping[str, datetime | None],
+    outlook: Outlook,
+    *,
+    now: datetime,
 ) -> datetime | None:
     """When the job will have succeeded as far as anybody knows; None where nobody does, and when it has ended."""
     job = whole.job

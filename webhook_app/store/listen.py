@@ -27,11 +27,10 @@ from webhook_app.store.tables import EventRow
 TAIL_EVERY_S = 0.025
 LISTEN_POLL_S = 0.5
 RECONNECT_AFTER_S = 1.0
-PULSE_S = 0.75
-DEAF_AFTER_S = 1.0  # Without a pulse heard. With the next pulse everybody reads again: two seconds in all.
+PULSE_S = 0.75  # One that is not heard before the next makes everybody read again: what happens is seen in 1.5 s.
 LISTEN_AGAIN_AFTER_S = 5.0
 # Without waiting for the disk: a pulse that is lost with the server is no loss.
-PULSE = text("SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, '')")
+PULSE = text("SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, :number)")
 GONE_SOON = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 FEED = "feed"
 EVENTS = table_of(EventRow)
@@ -59,7 +58,8 @@ class Wakeups:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._own_channel = f"{CHANNEL}_{uuid4().hex}"
-        self._pulse_heard_at = 0.0
+        self._pulses_sent = self._pulse_heard = 0
+        self._deaf = False
 
     def subscribe(self, hear: Hear) -> None:
         """From now on `hear` is called, from this object's thread or a notifier's; it must not block."""
@@ -69,7 +69,6 @@ class Wakeups:
         """Begin to listen; calling it again does nothing."""
         with self._lock:
             if not self._threads:
-                self._pulse_heard_at = time.monotonic()
                 for work in [self._tail] if self._store.is_sqlite else [self._listen, self._pulse]:
                     thread = threading.Thread(target=work, name=f"wakeups{work.__name__}", daemon=True)
                     self._threads.append(thread)
@@ -84,8 +83,7 @@ class Wakeups:
     @property
     def deaf(self) -> bool:
         """Whether notifications do not arrive: then everybody reads again from time to time."""
-        silent_s = time.monotonic() - self._pulse_heard_at
-        return bool(self._threads) and not self._store.is_sqlite and silent_s > DEAF_AFTER_S
+        return self._deaf
 
     def notify(self, track_ids: Iterable[str]) -> None:
         """Wake this process's own subscribers at once, after a commit of its own."""
@@ -121,13 +119,14 @@ class Wakeups:
     def _pulse(self) -> None:
         """Over the ordinary connections. Only what can be read is worth waking for: while the database is down, waits
         go on, and its return is heard by the listener."""
-        statement = PULSE.bindparams(channel=self._own_channel)
         while not self._stopping.wait(PULSE_S):
-            deaf = self.deaf
+            self._deaf = self._pulse_heard < self._pulses_sent
             with suppress(DatabaseUnavailable):
+                number = self._pulses_sent + 1
                 with self._store.looking() as connection:
-                    connection.execute(statement)
-                if deaf:
+                    connection.execute(PULSE, {"channel": self._own_channel, "number": str(number)})
+                self._pulses_sent = number
+                if self._deaf:
                     self._tell(None)
 
     def _listen(self) -> None:
@@ -159,6 +158,6 @@ class Wakeups:
                     elif heard.channel == FEED_CHANNEL:
                         self._tell({FEED})
                     else:
-                        self._pulse_heard_at = time.monotonic()
-                if raw.closed or (self.deaf and time.monotonic() - began_at > LISTEN_AGAIN_AFTER_S):
+                        self._pulse_heard = int(heard.payload)
+                if raw.closed or (self._deaf and time.monotonic() - began_at > LISTEN_AGAIN_AFTER_S):
                     return

@@ -4,19 +4,33 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response
+from flask import Flask, Response
 from sqlalchemy import Connection
 
 from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.ids import is_track_id
 from webhook_app.flows import show
 from webhook_app.store import reads
+from webhook_app.store.reads import State
 from webhook_app.web import representations
 from webhook_app.web.auth import caller
 from webhook_app.web.respond import json_response
+from webhook_app.web.states import States
+from webhook_app.web.together import Together
 from webhook_app.wiring import Parts, addresses, links
 
 NO_SUCH_JOB = "There is no such job."
+SHOWN_AT_ONCE = 100  # The others of this process have their turn in between.
+
+
+def own_state(states: States, track_id: str) -> State:
+    """How the caller's job stands, read together with what others ask at the same time. Raises as `own_job` does."""
+    state = states.of([track_id]).get(track_id) if is_track_id(track_id) else None
+    if state is None or caller().sees not in (None, state.client_id):
+        raise NotFound(NO_SUCH_JOB)
+    if state.erased:
+        raise Erased("This job has been erased.")
+    return state
 
 
 def own_job(connection: Connection, track_id: str) -> dict[str, Any]:
@@ -59,6 +73,34 @@ def new_job_response(
         now=datetime.now(UTC),
     )
     return _response(parts, shown, job, 202, headers)
+
+
+class Answers:
+    """Jobs as they are shown, read together with those of others: for thousands that were woken at once."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._together = Together(self._read, most_at_once=SHOWN_AT_ONCE)
+
+    def response(self, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+        """As `job_response`."""
+        row, shown = self._together.of([track_id]).get(track_id, (None, {}))
+        if row is None or caller().sees not in (None, row["client_id"]):
+            raise NotFound(NO_SUCH_JOB)
+        _refuse_erased(row)
+        return _response(self._parts, shown, row, status, headers)
+
+    def _read(self, track_ids: Sequence[str]) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+        with self._parts.store.looking() as connection:
+            rows = reads.jobs_of(connection, track_ids)
+            shown = shown_jobs(self._parts, connection, rows)
+        return {row["track_id"]: (row, job) for row, job in zip(rows, shown, strict=True)}
+
+
+def answers_of(app: Flask, parts: Parts) -> Answers:
+    """The application's one, made when first asked for."""
+    found: Answers = app.extensions.setdefault("answers", Answers(parts))
+    return found
 
 
 def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:

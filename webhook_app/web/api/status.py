@@ -7,12 +7,12 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from webhook_app.domain.errors import TooManyWaiters
-from webhook_app.domain.job import ArchiveStatus, Scope, Status
+from webhook_app.domain.job import Scope
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
 from webhook_app.web.paging import Query
 from webhook_app.web.registry import Registry
-from webhook_app.web.showing import job_response, own_job
+from webhook_app.web.showing import answers_of, job_response, own_state
 from webhook_app.web.states import States, Until, is_over, states_of
 from webhook_app.web.waiting import Waiting, waiting_of
 from webhook_app.wiring import Parts
@@ -35,7 +35,7 @@ class StatusQuery(Query):
 
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The route that everyone asks most."""
-    waiting, states = waiting_of(app, parts), states_of(app, parts)
+    waiting, states, answers = waiting_of(app, parts), states_of(app, parts), answers_of(app, parts)
 
     @registry.route(
         app,
@@ -54,8 +54,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         if wait_s is None:
             return job_response(parts, track_id).make_conditional(request)
         headers = _wait(parts, track_id, waiting=waiting, states=states, wait_s=wait_s, until=asked.until)
-        with waiting.turn():
-            return job_response(parts, track_id, 200, headers).make_conditional(request)
+        return answers.response(track_id, 200, headers).make_conditional(request)
 
 
 def _wait(
@@ -63,10 +62,9 @@ def _wait(
 ) -> dict[str, str]:
     """What the answer's header says of the wait."""
     wait_s = min(wait_s, parts.settings.wait_max_s)
-    with parts.store.looking() as connection:
-        row = own_job(connection, track_id)  # Nobody waits for what is not theirs.
+    state = own_state(states, track_id)  # Nobody waits for what is not theirs.
     applied = {"Preference-Applied": f"wait={wait_s}"}
-    if is_over(Status(row["status"]), ArchiveStatus(row["archive_status"]), until):
+    if is_over(state.status, state.archive_status, until):
         return applied
     try:
         waiting.wait_until(states.over(until), [track_id], wait_s)

@@ -6,6 +6,7 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from webhook_app.domain.errors import TooManyWaiters
+from webhook_app.domain.estimates import begun_ready_at, look_again_after_s
 from webhook_app.domain.job import Scope
 from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, Submission, remember_status
 from webhook_app.flows.show import job_url
@@ -15,11 +16,11 @@ from webhook_app.web.asking import KEY_HONOURED, LOOK_AGAIN_AFTER_S, idempotency
 from webhook_app.web.auth import caller
 from webhook_app.web.registry import Registry
 from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of
-from webhook_app.web.showing import job_response, new_job_response
+from webhook_app.web.showing import answers_of, new_job_response
 from webhook_app.web.states import Until, states_of
 from webhook_app.web.submitting import submitter_of
 from webhook_app.web.waiting import waiting_of
-from webhook_app.wiring import Parts
+from webhook_app.wiring import Parts, outlook
 
 HONOURED = KEY_HONOURED | {"Prefer": "`wait=N`: answer when the job has ended, after N seconds at most."}
 
@@ -89,11 +90,17 @@ def _answer(app: Flask, parts: Parts, accepted: Accepted, client_id: str, wait_s
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
     if status == 202:
-        headers["Retry-After"] = str(LOOK_AGAIN_AFTER_S)
+        headers["Retry-After"] = str(_look_again_after_s(parts, accepted))
     if accepted.job is not None and wait_s is None:
         return new_job_response(parts, accepted.job, accepted.images, headers)
-    with waiting.turn():
-        return job_response(parts, accepted.track_id, status, headers)
+    return answers_of(app, parts).response(accepted.track_id, status, headers)
+
+
+def _look_again_after_s(parts: Parts, accepted: Accepted) -> int:
+    """When half of its kind are done, from the submit on; how many stand before it is not read for this."""
+    expected = None if accepted.job is None else outlook(parts).of(accepted.job)
+    now = datetime.now(UTC)
+    return look_again_after_s(begun_ready_at(now, expected, now=now), now=now, otherwise=LOOK_AGAIN_AFTER_S)
 
 
 def _remember(parts: Parts, client_id: str, status: int) -> None:
