@@ -221,4 +221,8 @@ def test_a_public_url_for_every_address_leads_to_this_machine():
 def test_waits_stay_below_the_threads_so_that_callbacks_find_one():
     assert load_settings({"WEB_THREADS": "200"}).max_waiters == 136
     assert load_settings({"WEB_THREADS": "8"}).max_waiters == 1
+    assert load_settings({"WEB_THREADS": "1"}).max_waiters == 0
     assert load_settings({"MAX_WAITERS": "7"}).max_waiters == 7
+    with pytest.raises(SettingsError, match=r"^MAX_WAITERS: must be less than WEB_THREADS \(8\)"):
+        load_settings({"WEB_THREADS": "8", "MAX_WAITERS": "8"})
+    assert load_settings(POSTGRESQL | {"WEB_THREADS": "8", "MAX_WAITERS": "8"}).max_waiters == 8

@@ -257,6 +257,10 @@ def _check_together(settings: Settings, given: Mapping[str, str]) -> None:
         raise SettingsError(
             f"{name}: too long, the provider takes callback URLs of {LONGEST_CALLBACK_URL} (so {most} here)"
         )
+    if settings.web_worker_class == "gthread" and settings.max_waiters >= settings.web_threads:
+        raise SettingsError(
+            f"MAX_WAITERS: must be less than WEB_THREADS ({settings.web_threads}), so that callbacks find a thread"
+        )
     if settings.is_sqlite:
         return
     if not settings.secret_key:
@@ -270,7 +274,9 @@ def _waiters(filled: Mapping[str, Any]) -> int:
     if filled["web_worker_class"] == "gevent":
         return 10_000
     threads = str(filled.get("web_threads", 576))
-    return max(int(threads) - THREADS_BESIDE_WAITERS, 1) if threads.isdigit() else 1
+    if not threads.isdigit():
+        return 1
+    return max(int(threads) - THREADS_BESIDE_WAITERS, min(int(threads) - 1, 1))
 
 
 def _read_secret(path: Path) -> list[str]:

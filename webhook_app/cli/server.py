@@ -8,6 +8,9 @@ import logging
 import os
 import resource
 import signal
+import socket
+import struct
+import sys
 from types import FrameType
 from typing import Any
 
@@ -20,7 +23,9 @@ from webhook_app.settings import Settings, load_settings
 
 BACKLOG = 4096
 KEEPALIVE_S = 5
-CONNECTIONS_BESIDE_WAITERS = 2_000
+UNREAD_FOR_S = 60
+SILENT_FOR_S = 15
+CONNECTIONS_BESIDE_WAITERS = 11_000  # Among them many that say nothing, for `KEEPALIVE_S` each.
 
 
 class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -32,6 +37,10 @@ class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
             log.handlers.clear()
             log.propagate = True
         self.error_log.setLevel(logging.NOTSET)
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """A client that fell silent within its request is no fault of ours."""
+        (self.debug if isinstance(sys.exception(), BlockingIOError) else super().exception)(msg, *args, **kwargs)
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -61,7 +70,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "bind": f"{host}:{settings.port}",
         "backlog": BACKLOG,
         "workers": settings.web_concurrency,
-        "worker_class": settings.web_worker_class,
+        "worker_class": "gevent" if gevent else "webhook_app.cli.patience.PatientWorker",
         "threads": 1 if gevent else settings.web_threads,
         "worker_connections": waiters if gevent else max(2 * settings.web_threads, waiters),
         "graceful_timeout": settings.shutdown_grace_s,
@@ -71,9 +80,26 @@ def options(settings: Settings) -> dict[str, Any]:
         "logger_class": ServerLog,
         "loglevel": settings.log_level,
         "proc_name": "webhook-app web",
+        "when_ready": bound_patience,
         "post_worker_init": begin,
         **({"post_request": yield_to_others} if gevent else {}),
     }
+
+
+def bound_patience(arbiter: Any) -> None:
+    """Of every address that it listens at."""
+    for listener in arbiter.LISTENERS:
+        give_up_the_silent(listener.sock)
+
+
+def give_up_the_silent(
+    listener: socket.socket, *, unread_for_s: int = UNREAD_FOR_S, silent_for_s: int = SILENT_FOR_S
+) -> None:
+    """A client that reads nothing more of its answer, or does not go on with its request, would hold its thread for
+    ever. Connections inherit these options from the socket that accepts them."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_for_s * 1000)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", silent_for_s, 0))
 
 
 def drain_on_sigterm(worker: Any) -> None:
