@@ -1,7 +1,7 @@
 """How a job, its pictures and an event look outside, as the public contract names them: one shape for every answer and
 for the webhooks that we send. Reads; nothing here writes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
