@@ -61,3 +61,6 @@ class Outlook:
     def everyone(self) -> Estimate | None:
         """For a job of any kind."""
         return self.history().of(ANY)
+
+
+NOTHING_KNOWN = Outlook(History, slots=1)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from webhook_app.domain.estimates import queued_ready_at, running_ready_at
 from webhook_app.domain.job import TERMINAL, ArchiveStatus, ImageStatus, Status, WaitingFor
-from webhook_app.flows.expect import Outlook
+from webhook_app.flows.expect import NOTHING_KNOWN, Outlook
 from webhook_app.store import reads
 
 LARGEST_JOB = 19_500  # The contract promises less than 20 kB.
@@ -42,7 +42,7 @@ class Addresses:
 
     public_url: str
     image_url: Callable[[str, datetime], str]
-    outlook: Outlook
+    outlook: Outlook = NOTHING_KNOWN
 
 
 def dumps(value: Any) -> bytes:
