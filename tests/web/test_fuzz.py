@@ -42,7 +42,11 @@ def known_ids(app: Flask, store: Store) -> dict[str, str]:
     api = Api(app.test_client(), None, BOOTSTRAP_KEY)  # type: ignore[arg-type] # calls alone
     job = api.get(f"/v1/jobs/{api.submit(tags=['a'], metadata={'a': 1})}").json
     batch = api.post("/v1/batches", {"jobs": [{"input": {"prompt": "x"}}]}).json
+    endpoint = api.post("/v1/endpoints", {"url": "https://client.example/hooks"}).json
+    delivery = api.post(f"/v1/endpoints/{endpoint['endpoint_id']}/test").json
     return {
+        "endpoint_id": endpoint["endpoint_id"],
+        "delivery_id": delivery["delivery_id"],
         "batch_id": batch["batch_id"],
         "track_id": job["track_id"],
         "image_id": job["images"][0]["image_id"],

@@ -50,6 +50,7 @@ ADVICE = {
     "method_not_allowed": "The Allow header says what this address answers.",
     "job_already_ended": "Read the job: it says how it ended.",
     "not_on_hold": "Only a job with waiting_for confirmation can be resolved; read the job.",
+    "endpoint_not_active": "Enable the endpoint, or make one with this URL; then ask again.",
     "cursor_ahead": "The database was restored from a backup; start again from its current end.",
     "idempotency_in_progress": "Send the same request again in a moment.",
     "erased": "The content was removed on request and does not come back.",
