@@ -7,7 +7,7 @@ reader does not take what is written, and after `LASTS_S`, so that a key that wa
 import select
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from socket import SHUT_RDWR, socket
+from socket import SHUT_RDWR, SO_SNDBUF, SOL_SOCKET, socket
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ SLOW_AFTER_S = 10.0
 AT_ONCE = 100
 # A socket that says that it takes more takes as much as this without making us wait, or nearly always.
 PIECE = 4_096
+WAITS_IN_KERNEL = 64 * 1024
 SOCKETS = ("gunicorn.socket", "werkzeug.socket")
 
 
@@ -37,6 +38,8 @@ class Outlet:
         self._poll = select.poll()
         if found is not None:
             self._poll.register(found, select.POLLOUT)
+            # What waits in the kernel for a reader who does not come is bounded, and soon noticed.
+            found.setsockopt(SOL_SOCKET, SO_SNDBUF, WAITS_IN_KERNEL)
             found.settimeout(SLOW_AFTER_S)  # Where a piece is larger than what it takes.
 
     def takes_more(self) -> bool:
