@@ -7,6 +7,7 @@ import traceback
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import urllib3
@@ -212,6 +213,50 @@ def test_a_service_that_asks_to_slow_down_is_an_error_that_says_so(s3: Service, 
             with pytest.raises(StorageError, match=r"it asks to slow down \(503 SlowDown\)"):
                 act(KEY)
         server.shutdown()
+
+
+class Simple(BaseHTTPRequestHandler):
+    """A service that keeps objects, and knows no conditions."""
+
+    protocol_version = "HTTP/1.1"
+    kept: ClassVar[dict[str, bytes]] = {}
+    puts: ClassVar[list[bool]] = []
+
+    def do_GET(self) -> None:
+        found = self.kept.get(self.path.partition("?")[0])
+        self._answer(200, found) if found is not None else self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.puts.append("If-None-Match" in self.headers)
+        if self.puts[-1]:
+            self._answer(501, b"<Error><Code>NotImplemented</Code></Error>")
+        else:
+            self.kept[self.path.partition("?")[0]] = body
+            self._answer(200, b"")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_service_that_knows_no_conditions_is_asked_for_one_once(s3: Service, prefix: str, source: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Simple) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        storage = S3Storage(bucket(s3.url(prefix, endpoint=f"http://127.0.0.1:{server.server_port}")))
+        assert [storage.put_if_absent(key, source, "image/png") for key in (KEY, KEY, "blobs/other")] == [
+            True,
+            False,
+            True,
+        ]
+        assert b"".join(storage.read(KEY)) == b"".join(storage.read("blobs/other")) == source.read_bytes()
+        server.shutdown()
+    assert Simple.puts == [True, False, False]
 
 
 def test_a_service_that_falls_silent_is_not_waited_for(s3: Service, prefix: str, source: Path) -> None:

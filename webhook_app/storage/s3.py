@@ -67,14 +67,23 @@ class S3Storage:
         self._bucket = bucket
         self._timeout = urllib3.Timeout(connect=CONNECT_S, read=silence_s)
         self._opened: tuple[int, S3Store, urllib3.PoolManager] | None = None
+        self._conditional = True
 
     def put_if_absent(self, key: str, source: Path, content_type: str) -> bool:
         """The service decides who was first (`If-None-Match: *`), and compares what it got with the digest. After an
-        answer that is lost the request is sent again: then False may be said of an object that this call made."""
+        answer that is lost the request is sent again: then False may be said of an object that this call made.
+
+        A service that knows no conditions says so (501). Then what somebody else has put since the look is replaced:
+        by the same bytes, as a key is made of their digest."""
         if self.size(key) is not None:
             return False
         with _readable(source) as file:
-            return self._store(key, file, content_type, {"If-None-Match": "*"})
+            if self._conditional:
+                try:
+                    return self._store(key, file, content_type, {"If-None-Match": "*"})
+                except _NotImplemented:
+                    self._conditional = False
+            return self._store(key, file, content_type, {})
 
     def replace(self, key: str, source: Path, content_type: str) -> None:
         """A put is atomic in a bucket."""
@@ -82,7 +91,7 @@ class S3Storage:
             self._store(key, file, content_type, {})
 
     def _store(self, key: str, file: BinaryIO, content_type: str, condition: Mapping[str, str]) -> bool:
-        """False when the condition does not hold."""
+        """False when the condition does not hold. Raises `_NotImplemented` where the service knows none."""
         name = key.rpartition("/")[2].removesuffix(".webp")
         ending = f".{EXTENSIONS[content_type]}" if content_type in EXTENSIONS else ""
         headers = {
@@ -92,8 +101,10 @@ class S3Storage:
             "Content-MD5": _md5(file),
         }
         answer = self._ask("PUT", key, {**headers, **condition}, _Upload(file))
-        if answer.status == 412 and condition:
+        if answer.status in (412, 501) and condition:
             answer.close()
+            if answer.status == 501:
+                raise _NotImplemented
             return False
         self._expect(answer, "store", key, 200)
         answer.close()
@@ -252,6 +263,10 @@ class S3Storage:
                 urllib3.PoolManager(maxsize=32, ssl_context=_tls()),
             )
         return opened[1:]
+
+
+class _NotImplemented(Exception):
+    """The service does not know what was asked."""
 
 
 def _store(bucket: Bucket) -> "S3Store":
