@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
+from tests.flows.keeper import ONE, Keeper, png
 from tests.flows.world import World, success
 from webhook_app.domain.counting import BYTES_ARCHIVED, LATE, MISSED, RECOVERED, counted, undone
 from webhook_app.domain.durations import RELATIVE_ERROR
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.outcome import Failed, Running
+from webhook_app.flows.replay import replay
 from webhook_app.flows.seal import prune, seal
 from webhook_app.store import events, reads
 from webhook_app.store.counters import DAY, EVER, HOUR, MINUTE
@@ -212,6 +214,34 @@ def test_bytes_are_added_up(world: World) -> None:
         log(world, EventType.JOB_ARCHIVED, client_id=world.client_id, bytes=size, archive_s=1.0)
     seal(world.store)
     assert sums(world, EVER)[world.client_id, BYTES_ARCHIVED] == 7 + 2**40
+
+
+def test_an_archive_that_settles_twice_counts_its_bytes_once(keeper: Keeper) -> None:
+    """A second report of the same attempt brings the picture that was missing."""
+    world, second = keeper.world, "https://known.example/1.png"
+    keeper.web.serve(ONE, png("red"))
+    keeper.web.serve(second, png("blue"))
+    track_id = world.submit(samples=2)
+    world.send(success(ONE, provider_job_id="1"))
+    keeper.tick()
+    world.hear(track_id, success(ONE, second, provider_job_id="1"))
+    keeper.tick()
+    seal(world.store)
+    assert world.events(track_id).count("job.archived") == 2
+    assert sums(world, EVER)[world.client_id, BYTES_ARCHIVED] == len(png("red")) + len(png("blue"))
+
+
+def test_a_callback_that_is_replayed_came_once(world: World) -> None:
+    track_id = world.submit()
+    world.send()
+    world.receive(world.arrival(track_id, world.body(success()), attempt=2))
+    (row,) = world.callbacks()
+    world.script.bodies.clear()
+    asked = {"by": "key:k", "dry_run": False, "policy": world.policy, "now": world.at}
+    assert replay(world.store, row.callback_id, world.providers, **asked).changed
+    seal(world.store)
+    found = {name: value for (_, name), value in sums(world, EVER).items() if name.startswith("callback.")}
+    assert found == {"callback.orphaned": 1, "callback.replayed": 1}
 
 
 def test_old_minutes_and_hours_go_and_the_rest_stays(world: World) -> None:

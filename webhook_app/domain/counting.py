@@ -18,6 +18,8 @@ RECOVERED = "callback.recovered"
 MISSED = "callback.missed"
 LATE = "callback.late"
 BYTES_ARCHIVED = "bytes_archived"
+# A callback on record that was read again: it came once, and is counted as it came.
+REPLAYED = "callback.replayed"
 # These are counted with numbers or words of their data.
 MEASURED = frozenset(
     {
@@ -26,6 +28,9 @@ MEASURED = frozenset(
         EventType.JOB_FAILED,
         EventType.JOB_ARCHIVED,
         EventType.JOB_ARCHIVE_FAILED,
+        EventType.CALLBACK_RECEIVED,
+        EventType.CALLBACK_IGNORED,
+        EventType.CALLBACK_ORPHANED,
     }
 )
 ENDS_TOLD = frozenset({EventType.JOB_SUCCEEDED, EventType.JOB_FAILED})
@@ -53,7 +58,7 @@ def undone(status: str) -> str:
 def counted(kind: str, data: Mapping[str, Any] | None) -> Iterator[tuple[str, int, int]]:
     """(name, cell, amount) of everything that an event adds; the cell is 0 for what has none. `data` may be None where
     the type is not `MEASURED`."""
-    yield kind, 0, 1
+    yield REPLAYED if data and data.get("replayed") else kind, 0, 1
     if kind == EventType.JOB_TIMED_OUT:
         yield MISSED, 0, 1
     if not data:
@@ -67,8 +72,9 @@ def counted(kind: str, data: Mapping[str, Any] | None) -> Iterator[tuple[str, in
         yield from ((name, 0, 1) for name in _of_callbacks(data))
     if data.get("previous_status"):
         yield undone(data["previous_status"]), 0, 1
-    if data.get("bytes"):
-        yield BYTES_ARCHIVED, 0, data["bytes"]
+    # Of an archive that settles again, those that have not been told before.
+    if added := data.get("bytes_added", data.get("bytes")):
+        yield BYTES_ARCHIVED, 0, added
 
 
 def _of_callbacks(end: Mapping[str, Any]) -> Iterator[str]:

@@ -292,6 +292,7 @@ def _settle_job(connection: Connection, job: Row[Any], now: datetime) -> None:
         told = Event(kind, "worker", now, job.track_id, job.client_id, job.batch_id)
         told.data.update(archive_status=status.value, sha256=[row.sha256 for row in rows if row.sha256])
         told.data["bytes"] = blobs.bytes_of(connection, job.track_id)
+        told.data["bytes_added"] = max(told.data["bytes"] - events.bytes_told(connection, job.track_id), 0)
         if archived:
             told.data["archive_s"] = seconds_between(job.completed_at, now)
         events.append(connection, [told])

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, bindparam, func, select
 
-from webhook_app.domain.events import Event
+from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.ids import new_id
 from webhook_app.store.bulk import AddMany, table_of
 from webhook_app.store.tables import EventRow
@@ -15,6 +15,7 @@ IDS_IN_A_NOTIFICATION = 100  # PostgreSQL refuses the whole transaction when a p
 EVENTS = table_of(EventRow)
 ADD = AddMany(EVENTS, columns=["event_id", "type", "track_id", "client_id", "batch_id", "actor", "data", "created_at"])
 NOTIFIED = func.pg_notify(CHANNEL, bindparam("payload", type_=Text()))
+SETTLED = (EventType.JOB_ARCHIVED, EventType.JOB_ARCHIVE_FAILED)
 NOTIFY = select(NOTIFIED)
 
 
@@ -41,6 +42,13 @@ def notify(connection: Connection, ids: Iterable[str]) -> None:
     payloads = [{"payload": ",".join(told[start : start + IDS_IN_A_NOTIFICATION])} for start in starts]
     if payloads:
         connection.execute(NOTIFY, payloads if len(payloads) > 1 else payloads[0])
+
+
+def bytes_told(connection: Connection, track_id: str) -> int:
+    """How many bytes of a locked job's pictures its events have told of so far: its archive may settle again."""
+    told = select(EVENTS.c.data).where(EVENTS.c.track_id == track_id, EVENTS.c.type.in_(SETTLED))
+    rows = connection.scalars(told.order_by(EVENTS.c.position))
+    return sum(data.get("bytes_added", data.get("bytes", 0)) for data in rows)
 
 
 def row_of(event: Event) -> dict[str, Any]:
