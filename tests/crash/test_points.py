@@ -1,5 +1,6 @@
 """kill -9 at every named point of every flow (F1, F3): each process dies once at each point that it comes to."""
 
+import base64
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from tests.crash.invariants import violations
 from tests.crash.journal import Journal
 from tests.crash.observation import Observation, observe, rows_of
 from tests.e2e.installation import Installation, eventually, installation
+from tests.receiver import Got, Receiver, receiving
+from webhook_app.domain.events import WEBHOOK_DEFAULTS
+from webhook_app.domain.webhooks import signatures
 
 COMMIT = ("before_commit", "after_commit")
 CALL = ("before_connect", "before_send", "after_call")
@@ -33,6 +37,9 @@ WANTED = {
     "put.put": ("before_link", "after_call"),
     "archive._record": COMMIT,
     "seal.seal": COMMIT,
+    "notify.claim": COMMIT,
+    "notify.send": CALL[:2],  # What comes back is recorded by another thread.
+    "notify.record": COMMIT,
 }
 # A lease of 30 s, perhaps one after the other: a submit's, and then a look's or a picture's.
 RECOVERED_WITHIN_S = 90
@@ -40,7 +47,13 @@ COME_TO_WITHIN_S = 100
 
 
 @pytest.fixture
-def app(database_url: str, tmp_path: Path, free_port: int) -> Iterator[Installation]:
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def app(database_url: str, tmp_path: Path, free_port: int, receiver: Receiver) -> Iterator[Installation]:
     """An installation with an operator, and a provider that forgets every third callback."""
     options = ("--delay", "0.2", "--callback", "once=0.7,never=0.3", "--parallel", "20")
     with installation(database_url, tmp_path, free_port, *options) as made:
@@ -49,6 +62,7 @@ def app(database_url: str, tmp_path: Path, free_port: int) -> Iterator[Installat
             "ON_UNCONFIRMED": "hold",
             "SUBMIT_ATTEMPTS": "50",
             "MODELSLAB_MAX_IN_FLIGHT": "50",
+            "PRIVATE_WEBHOOK_HOSTS": receiver.host_port,
             "WEB_CONCURRENCY": "1" if database_url.startswith("sqlite") else "2",
         }
         yield made
@@ -103,20 +117,56 @@ def clients(app: Installation, journal: Journal) -> Iterator[None]:
 
 
 @pytest.mark.timeout(300)
-def test_a_death_at_any_point_of_any_flow_loses_nothing(app: Installation) -> None:
+def test_a_death_at_any_point_of_any_flow_loses_nothing(app: Installation, receiver: Receiver) -> None:
     wanted = {f"{place}:{moment}:1" for place, moments in WANTED.items() for moment in moments}
     journal = Journal()
     notes = die_at(app, "each:1")
     with fleet(app):
+        secret = eventually(lambda: endpoint_of(app, receiver), "an endpoint")
         with clients(app, journal):
             eventually(lambda: noted(notes) >= wanted, f"a death at each of {len(wanted)} points", COME_TO_WITHIN_S)
         eventually(lambda: all_archived(app) and all_numbered(app), "everything is archived", RECOVERED_WITHIN_S)
+        eventually(lambda: all_told(app), "every webhook is delivered", RECOVERED_WITHIN_S)
         seen = observe(app, journal)
     assert violations(seen) == {}
+    assert untold(seen, receiver, secret) == []
     assert {job["status"] for job in seen.jobs.values()} == {"succeeded"}
     answers = [answer for answers in journal.answers.values() for answer in answers]
     assert any(answer.replayed for answer in answers), "the answer that died after its commit came by the same key"
     assert unanswered_callbacks_on_record(seen), "a callback counts though its 200 was never sent"
+
+
+def endpoint_of(app: Installation, receiver: Receiver) -> str | None:
+    """A new endpoint's secret; None where the web process died over it."""
+    with contextlib.suppress(requests.RequestException):
+        answer = app.call("POST", "/v1/endpoints", json={"url": receiver.url + "/hooks"})
+        return str(answer.json()["secret"]) if answer.status_code == 201 else None
+    return None
+
+
+def all_told(app: Installation) -> bool:
+    rows = rows_of(app.env["DATABASE_URL"], "deliveries")["deliveries"]
+    return bool(rows) and all(row["status"] == "succeeded" for row in rows)
+
+
+def untold(seen: Observation, receiver: Receiver, secret: str) -> list[str]:
+    """I6: events of the default types that the receiver did not get, or got with two bodies. The last secret signed too
+    where an endpoint was made twice."""
+    bodies: dict[str, set[bytes]] = {}
+    for got in receiver.got():
+        assert {"webhook-id", "webhook-timestamp", "webhook-signature"} <= got.headers.keys()
+        bodies.setdefault(got.headers["webhook-id"], set()).add(got.body)
+    assert any(verifies(secret, got) for got in receiver.got())
+    kinds = {kind.value for kind in WEBHOOK_DEFAULTS}
+    wanted = [event["event_id"] for event in seen.tables["events"] if event["type"] in kinds]
+    return [event_id for event_id in wanted if len(bodies.get(event_id, ())) != 1]
+
+
+def verifies(secret: str, got: Got) -> bool:
+    """Also later than the five minutes that the standard's library allows: the test may take longer."""
+    raw, stamp = base64.b64decode(secret.removeprefix("whsec_")), int(got.headers["webhook-timestamp"])
+    known = signatures([raw], got.headers["webhook-id"], stamp, got.body)
+    return known in got.headers["webhook-signature"].split(" ")
 
 
 def unanswered_callbacks_on_record(seen: Observation) -> list[str]:
