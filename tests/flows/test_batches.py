@@ -270,7 +270,7 @@ def test_a_wait_is_over_when_all_have_ended_or_nothing_is_left_to_copy(keeper: K
 
     def over(*, archived: bool) -> bool:
         with world.store.reading() as connection:
-            return reads.batch_is_over(connection, made.batch_id, archived=archived)
+            return not reads.batches_at_work(connection, [made.batch_id], archived=archived)
 
     made = submit(world, 2)
     keeper.web.serve(ONE, png())

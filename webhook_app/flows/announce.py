@@ -91,7 +91,7 @@ def bodies_of(
     """What is sent of each of these events, by number: the event, and its job (null once it is erased) or its batch
     as GET returns them."""
     track_ids = sorted({event["track_id"] for event in events if event["track_id"] is not None})
-    rows = reads.jobs_of(connection, track_ids)
+    rows = [row for row in reads.jobs_of(connection, track_ids) if row["erased_at"] is None]
     shown = {job["track_id"]: job for job in show.jobs(connection, rows, addresses, now=now)} if rows else {}
     batches = _batches(connection, events, addresses)
     return {

@@ -290,7 +290,8 @@ def _settle_job(connection: Connection, job: Row[Any], now: datetime) -> None:
         archived = status is ArchiveStatus.ARCHIVED
         kind = EventType.JOB_ARCHIVED if archived else EventType.JOB_ARCHIVE_FAILED
         told = Event(kind, "worker", now, job.track_id, job.client_id, job.batch_id)
-        told.data.update(archive_status=status.value, sha256=[row.sha256 for row in rows if row.sha256])
+        copied = [row.sha256 for row in rows if row.status == ImageStatus.ARCHIVED]
+        told.data.update(archive_status=status.value, sha256=copied)
         told.data["bytes"] = blobs.bytes_of(connection, job.track_id)
         told.data["bytes_added"] = max(told.data["bytes"] - events.bytes_told(connection, job.track_id), 0)
         if archived:

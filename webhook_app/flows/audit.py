@@ -30,9 +30,20 @@ def identity(store: Store) -> tuple[str, list[PublicKey]]:
 def records(store: Store, storage: Storage | None, *, log_id: str, after: int = 0) -> Iterator[Record]:
     """The log with its heads, from behind that `seq` on, in the order that an auditor wants; without those in the
     archive when `storage` is None. No transaction is open meanwhile. Raises `StorageError` when it cannot be listed."""
-    sources: list[Iterator[Record]] = [_events(store, after), _heads(store, after, has_copy=storage is not None)]
+    # The log grows meanwhile. Taken in this order, every copy has its head, and every head its event.
+    with store.reading() as connection:
+        copied = heads.newest_archived(connection) if storage is not None else 0
+    last_copy = _last_copy(storage, log_id, after) if storage is not None else 0
+    with store.reading() as connection:
+        last_head = heads.newest(connection)
+    with store.reading() as connection:
+        last_event = reads.log_end(connection).seq
+    sources: list[Iterator[Record]] = [
+        _events(store, after, last_event),
+        _heads(store, after, last_head[0] if last_head else 0, copied=copied),
+    ]
     if storage is not None:
-        sources.append(_archived(storage, log_id, after))
+        sources.append(_archived(storage, log_id, after, last_copy))
     number = count()  # Records themselves have no order.
     placed = [_placed(rank, source, number) for rank, source in enumerate(sources)]
     yield from (record for *_, record in heapq.merge(*placed))
@@ -43,34 +54,50 @@ def _placed(rank: int, source: Iterator[Record], number: "count[int]") -> Iterat
         yield (record.seq if isinstance(record, SeenHead) else record["seq"]), rank, next(number), record
 
 
-def _events(store: Store, after: int) -> Iterator[Event]:
-    while True:
+def _events(store: Store, after: int, last: int) -> Iterator[Event]:
+    while after < last:
         with store.reading() as connection:
             page = log.sealed_after(connection, after, limit=PAGE)
-        yield from page
+        yield from (event for event in page if event["seq"] <= last)
         if len(page) < PAGE:
             return
         after = page[-1]["seq"]
 
 
-def _heads(store: Store, after: int, *, has_copy: bool) -> Iterator[SeenHead]:
-    while True:
+def _heads(store: Store, after: int, last: int, *, copied: int) -> Iterator[SeenHead]:
+    while after < last:
         with store.reading() as connection:
             page = heads.after(connection, after, limit=PAGE)
         for head, is_archived in page:
-            yield SeenHead(head.statement.seq, Where.DATABASE, head, has_copy and is_archived)
+            seq = head.statement.seq
+            if seq <= last:
+                yield SeenHead(seq, Where.DATABASE, head, is_archived and seq <= copied)
         if len(page) < PAGE:
             return
         after = page[-1][0].statement.seq
 
 
-def _archived(storage: Storage, log_id: str, after: int) -> Iterator[SeenHead]:
+def _archived(storage: Storage, log_id: str, after: int, last: int) -> Iterator[SeenHead]:
+    for key in _copies(storage, log_id, after):
+        seq = _seq_of(key)
+        if seq <= last:
+            yield SeenHead(seq, Where.ARCHIVE, _read(storage, key))
+
+
+def _last_copy(storage: Storage, log_id: str, after: int) -> int:
+    return max((_seq_of(key) for key in _copies(storage, log_id, after)), default=0)
+
+
+def _copies(storage: Storage, log_id: str, after: int) -> Iterator[str]:
     last = head_key(log_id, after)
     while page := storage.objects(f"{HEADS}/{log_id}", after=last, limit=PAGE):
-        for entry in page:
-            name = entry.key.rpartition("/")[2].removesuffix(".json")
-            yield SeenHead(int(name) if name.isdecimal() else 0, Where.ARCHIVE, _read(storage, entry.key))
+        yield from (entry.key for entry in page)
         last = page[-1].key
+
+
+def _seq_of(key: str) -> int:
+    name = key.rpartition("/")[2].removesuffix(".json")
+    return int(name) if name.isdecimal() else 0
 
 
 def _read(storage: Storage, key: str) -> Head | None:

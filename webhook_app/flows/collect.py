@@ -85,13 +85,12 @@ def _remove(
         with store.writing() as connection:
             if not copies.claim_orphan(connection, sha256, lease_until=lease_until, now=now):
                 return
-    try:
-        for entry in entries:
-            yield Collected(entry, _problem_of_deleting(storage, entry.key))
-    finally:
-        if sha256 is not None:
-            with store.writing() as connection:
-                copies.forget_orphan(connection, sha256, lease_until=lease_until)
+    # All of it before any is told: whoever reads it may take longer than the claim lasts.
+    removed = [Collected(entry, _problem_of_deleting(storage, entry.key)) for entry in entries]
+    if sha256 is not None:
+        with store.writing() as connection:
+            copies.forget_orphan(connection, sha256, lease_until=lease_until)
+    yield from removed
 
 
 def _problem_of_deleting(storage: Storage, key: str) -> str | None:

@@ -246,7 +246,7 @@ def _written(connection: Connection, sent: Sequence[Sent], now: datetime) -> int
     changed, attempts = [], []
     for each in sent:
         row = rows.get(each.claim.delivery_id)
-        if row is not None and row.fence == each.claim.fence and row.status == DeliveryStatus.PENDING:
+        if row is not None and row.fence == each.claim.fence and row.lease_until is not None:
             changed.append(_after(row, each.answered, now))
             attempts.append(_attempt(each, row.attempts + 1))
     deliveries.save(connection, changed)

@@ -136,6 +136,8 @@ def recover(store: Store, endpoint_id: str, *, since: datetime) -> None:
     """Have everything sent again that an endpoint should have got since then and has not; a worker does it, batch by
     batch. Asked again, it begins anew. Raises `NotFound`."""
     with store.writing() as connection:
+        # What is sealed just now may not know yet that the endpoint was enabled: it belongs to what was missed.
+        log.wait_for_sealer(connection)
         _locked(connection, endpoint_id)
         after, until = log.numbers_since(connection, since)
         cursor = {"recover_after": after, "recover_until": until, "recover_since": since}

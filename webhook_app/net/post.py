@@ -101,7 +101,7 @@ def _retry_after_s(text: str | None) -> int | None:
         return min(int(text.strip()[:12]), LONGEST_RETRY_AFTER_S)
     try:
         instant = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
     return max(int((instant - datetime.now(UTC)).total_seconds()), 0)

@@ -169,7 +169,7 @@ class S3Storage:
 
     def check(self) -> None:
         key, content = f"check-{secrets.token_hex(8)}", secrets.token_bytes(16)
-        self._store(key, BytesIO(content), NO_PICTURE, {"If-None-Match": "*"})
+        self._store(key, BytesIO(content), NO_PICTURE, {})
         try:
             if b"".join(self.read(key)) != content:
                 raise StorageError(f"{self.describe()} does not give back what was written")

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webhook_app.domain.job import ImageStatus
 from webhook_app.store.tables import Blob, Image
 
 PUTTING, STORED, DELETING = "putting", "stored", "deleting"
@@ -55,7 +56,7 @@ def refer_to(connection: Connection, sha256: str, thumbnail_sha256: dict[str, st
 def bytes_of(connection: Connection, track_id: str) -> int:
     """How many bytes a job's archived pictures have."""
     size = select(func.sum(Blob.bytes)).join(Image, Image.sha256 == Blob.sha256)
-    return int(connection.scalar(size.where(Image.track_id == track_id)) or 0)
+    return int(connection.scalar(size.where(Image.track_id == track_id, Image.status == ImageStatus.ARCHIVED)) or 0)
 
 
 def let_go(connection: Connection, digests: Sequence[str]) -> list[str]:

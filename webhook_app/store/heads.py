@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webhook_app.domain.heads import Head, PublicKey, Statement
@@ -16,6 +16,11 @@ def newest(connection: Connection) -> tuple[int, datetime] | None:
     last = select(LogHead.seq, LogHead.signed_at).order_by(LogHead.seq.desc()).limit(1)
     row = connection.execute(last).one_or_none()
     return None if row is None else (row.seq, row.signed_at)
+
+
+def newest_archived(connection: Connection) -> int:
+    """The last head that has a copy in the archive: its seq, 0 for none."""
+    return int(connection.scalar(select(func.max(LogHead.seq)).where(LogHead.archived_at.is_not(None))) or 0)
 
 
 def end(connection: Connection) -> tuple[str, int, str] | None:

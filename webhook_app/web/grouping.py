@@ -64,13 +64,17 @@ class Group(Generic[Item]):
         self._writer: threading.Thread | None = None
 
     def hand_over(self, handed: Handed[Item]) -> bool:
-        """False when so much waits already that this must not be kept in memory as well."""
+        """False when so much waits already that this must not be kept in memory as well, or when nobody can be set to
+        work."""
         with self._changed:
             if self._waiting_weight + self._weight(handed.item) > self._most_weight:
                 return False
+            try:
+                self._keep_writing()
+            except RuntimeError:  # The system has no thread left.
+                return False
             self._pending.append(handed)
             self._waiting_weight += self._weight(handed.item)
-            self._keep_writing()
             self._changed.notify_all()
         return True
 
@@ -113,18 +117,18 @@ class Group(Generic[Item]):
         with self._changed:
             in_hand, self._in_hand = self._in_hand, []
             self._writer = None
-            if self._pending:
-                self._keep_writing()
         left = [handed for handed in in_hand if not handed.settled.is_set()]
         if left:
             self._interrupted(left)
+        with self._changed:
+            if self._pending:
+                self._keep_writing()
 
     def _take(self) -> list[Handed[Item]]:
         with self._changed:
             self._in_hand = []
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._pending)
-            self._let_others_in()
+            self._wait_for_some()
             left: deque[Handed[Item]] = deque()
             chosen: dict[Hashable, Handed[Item]] = {}
             for handed in self._pending:
@@ -137,6 +141,13 @@ class Group(Generic[Item]):
             self._waiting_weight = sum(self._weight(handed.item) for handed in left)
             self._in_hand = list(chosen.values())
             return self._in_hand
+
+    def _wait_for_some(self) -> None:
+        while True:
+            self._changed.wait_for(lambda: self._pending)
+            self._let_others_in()
+            if self._pending:  # It may have been taken back meanwhile.
+                return
 
     def _let_others_in(self) -> None:
         """Give way once to the requests that are ready to hand over: no delay, a larger batch."""

@@ -49,6 +49,9 @@ class Submitter:
                 "not stored" if self._group.take_back(handed) else "perhaps stored: repeat it with its Idempotency-Key"
             )
             raise DatabaseUnavailable(f"The database takes too long; the job is {detail}.", retry_after_s=RETRY_AFTER_S)
+        if isinstance(handed.error, DatabaseUnavailable):
+            # One of its own: many that raise the same one would keep each other's frames alive.
+            raise type(handed.error)(handed.error.detail, retry_after_s=handed.error.retry_after_s) from handed.error
         if handed.error is not None:
             raise handed.error
         accepted: Accepted = handed.result

@@ -50,6 +50,7 @@ WARN_S = 60.0
 RETIRE_S = 60.0
 TIDY_S = 60.0
 RECOVER_S = 1.0
+RECOVER_REST_S = 0.2  # It keeps the sealer out while it is at work.
 LOCK_AGAIN_S = 60.0
 SEAL_REST_S = 0.02
 ANCHOR_S = 5.0
@@ -96,7 +97,7 @@ class Ticks:
             Ticking("seal", self.seal, SWEEP_S, rest_s=SEAL_REST_S, wake=self.seal_wake),
             Ticking("anchor", self.anchor, ANCHOR_S, wake=self.anchor_wake),
             Ticking("notify", self.send_deliveries, SWEEP_S, rest_s=NOTIFY_REST_S, wake=self.notify_wake),
-            Ticking("recover", self.recover, RECOVER_S),
+            Ticking("recover", self.recover, RECOVER_S, rest_s=RECOVER_REST_S),
             Ticking("lock-again", self.lock_again, LOCK_AGAIN_S),
             Ticking("stored", self.stored, SWEEP_S),
             Ticking("adopt", self.adopt, ADOPT_S),

@@ -1,6 +1,6 @@
 """Every question that the doors ask the database. Nothing here writes; rows come back as plain dicts of columns."""
 
-from webhook_app.store.reads.batches import BatchRow, batch, batch_is_over, batches, track_ids_of_batch
+from webhook_app.store.reads.batches import BatchRow, batch, batches, batches_at_work, track_ids_of_batch
 from webhook_app.store.reads.callbacks import CallbackFilter, callback, callbacks
 from webhook_app.store.reads.counters import (
     Totals,
@@ -74,8 +74,8 @@ __all__ = [
     "attempts_at_delivery",
     "attempts_of",
     "batch",
-    "batch_is_over",
     "batches",
+    "batches_at_work",
     "blob",
     "callback",
     "callbacks",

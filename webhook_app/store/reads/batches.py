@@ -39,6 +39,11 @@ def _with_work(among: Among) -> Any:
 WITH_WORK = Statement(_with_work)
 
 
+OPEN = Batch.completed_at.is_(None)
+# By whether what is left to be copied counts.
+AT_WORK = {False: OPEN, True: OPEN | exists().where(Job.batch_id == Batch.batch_id, UNFINISHED)}
+
+
 def batch(connection: Connection, batch_id: str, client_id: str | None) -> BatchRow | None:
     """The batch; None when there is none or it belongs to another client (`client_id` None sees all)."""
     found = _batches(connection, [batch_id]).get(batch_id)
@@ -73,12 +78,10 @@ def _batches(connection: Connection, ids: Collection[str]) -> dict[str, BatchRow
     return found
 
 
-def batch_is_over(connection: Connection, batch_id: str, *, archived: bool) -> bool:
-    """Whether all jobs of a batch have ended; with `archived` nothing of them may be left to be copied either. One that
-    is not there is over."""
-    ended = exists().where(Batch.batch_id == batch_id, Batch.completed_at.is_(None))
-    work = exists().where(Job.batch_id == batch_id, UNFINISHED)
-    return not connection.scalar(select(ended | work if archived else ended))
+def batches_at_work(connection: Connection, ids: Collection[str], *, archived: bool) -> set[str]:
+    """Which of these batches have a job that has not ended; with `archived` also those of which something is left to be
+    copied."""
+    return set(connection.scalars(select(Batch.batch_id).where(AT_WORK[archived], Batch.batch_id.in_(ids))))
 
 
 def track_ids_of_batch(connection: Connection, batch_id: str) -> list[str]:

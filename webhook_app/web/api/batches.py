@@ -1,7 +1,7 @@
 """`/v1/batches`: many jobs by one request, all or none; how far they are, and stopping them."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +24,11 @@ from webhook_app.web.registry import Registry
 from webhook_app.web.respond import json_response
 from webhook_app.web.schemas import BatchBody, BatchOfJobs, job_of
 from webhook_app.web.states import Until
+from webhook_app.web.together import Together
 from webhook_app.web.waiting import Waiting, waiting_of
 from webhook_app.wiring import Parts, addresses
 
+AtWork = Mapping[bool, Together[bool]]  # By whether what is left to be copied counts.
 LARGEST_BODY = 16 << 20
 NDJSON = "application/x-ndjson"
 LIMIT = "The body of a batch may have 16 MiB."
@@ -141,6 +143,8 @@ def _list(app: Flask, parts: Parts, registry: Registry) -> None:
 
 
 def _show(app: Flask, parts: Parts, registry: Registry, waiting: Waiting) -> None:
+    at_work = {archived: _at_work(parts, archived=archived) for archived in (False, True)}
+
     @registry.route(
         app,
         "GET",
@@ -158,18 +162,27 @@ def _show(app: Flask, parts: Parts, registry: Registry, waiting: Waiting) -> Non
         wait_s = reading.preferred_wait_s() if asked.wait is None else asked.wait
         if wait_s is None:
             return _response(parts, batch_id).make_conditional(request)
-        headers = _wait(parts, waiting, batch_id, wait_s, asked.until)
+        headers = _wait(parts, waiting, at_work, batch_id, wait_s, asked.until)
         with waiting.turn():
             return _response(parts, batch_id, headers).make_conditional(request)
 
 
-def _wait(parts: Parts, waiting: Waiting, batch_id: str, wait_s: int, until: Until) -> dict[str, str]:
+def _at_work(parts: Parts, *, archived: bool) -> Together[bool]:
+    """Looks for all who wait for batches, with one query."""
+
+    def read(ids: Sequence[str]) -> dict[str, bool]:
+        with parts.store.looking() as connection:
+            return dict.fromkeys(reads.batches_at_work(connection, ids, archived=archived), True)
+
+    return Together(read)
+
+
+def _wait(parts: Parts, waiting: Waiting, at_work: AtWork, batch_id: str, wait_s: int, until: Until) -> dict[str, str]:
     archived = until is Until.ARCHIVED
     wait_s = min(wait_s, parts.settings.wait_max_s)
 
     def over(_: Collection[str]) -> bool:
-        with parts.store.looking() as connection:
-            return reads.batch_is_over(connection, batch_id, archived=archived)
+        return batch_id not in at_work[archived].of([batch_id])
 
     _own_batch(parts, batch_id)  # Nobody waits for what is not theirs.
     # Its completion is told under the batch's own id; copies are told of each job.

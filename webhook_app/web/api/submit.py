@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
-from webhook_app.domain.errors import TooManyWaiters
+from webhook_app.domain.errors import DatabaseUnavailable, TooManyWaiters
 from webhook_app.domain.estimates import begun_ready_at, look_again_after_s
 from webhook_app.domain.job import Scope
 from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, Submission, remember_status
@@ -69,7 +69,14 @@ def taken(
         asked_at=datetime.now(UTC),
     )
     accepted = submitter_of(app, parts).accept(submission)
-    return _answer(app, parts, accepted, client_id, wait_s)
+    try:
+        return _answer(app, parts, accepted, client_id, wait_s)
+    except DatabaseUnavailable:
+        if accepted.job is None:
+            raise
+        # The job is committed: who hears of an error instead asks for it again, and pays twice.
+        headers = {"Location": accepted.location, "Retry-After": str(LOOK_AGAIN_AFTER_S)}
+        return new_job_response(parts, accepted.job, accepted.images, headers)
 
 
 def _answer(app: Flask, parts: Parts, accepted: Accepted, client_id: str, wait_s: int | None) -> ResponseReturnValue:
