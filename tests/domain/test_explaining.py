@@ -145,7 +145,7 @@ TABLE: dict[str, tuple[dict[str, Any], str, str, datetime | None]] = {
     ),
     "archived": (
         SUCCEEDED | {"archive_status": ArchiveStatus.ARCHIVED, "pictures": [COPIED]},
-        "It succeeded, and all 1 pictures are archived",
+        "It succeeded, and its picture is archived",
         "Nothing is left",
         None,
     ),

@@ -44,6 +44,18 @@ def audited(world: World, storage: LocalStorage | None) -> Report:
     return auditor.end()
 
 
+def test_a_log_that_grows_while_it_is_read_is_sound(logged: World, storage: LocalStorage) -> None:
+    log_id, keys = identity(logged.store)
+    auditor = Auditor(log_id, keys, verify)
+    for n, record in enumerate(records(logged.store, storage, log_id=log_id)):
+        auditor.look(record)
+        if n == 1:
+            tell(logged, 4)
+            anchor.sign(logged.store, SIGNER, now=logged.at)
+            anchor.archive(logged.store, storage, limit=9, now=logged.at)
+    assert auditor.end().problems == []
+
+
 def tamper(world: World, *statements: Any) -> None:
     """As the owner of the database can."""
     with world.store.writing() as connection:

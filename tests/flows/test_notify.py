@@ -237,8 +237,10 @@ def test_a_worker_that_lost_its_lease_writes_nothing(postman: Postman) -> None:
     assert postman.delivery().status == "succeeded"
 
 
-def test_recording_twice_counts_once(postman: Postman) -> None:
+@pytest.mark.parametrize("answer", [OK, FAILED])
+def test_recording_twice_counts_once(postman: Postman, answer: Answered) -> None:
     postman.endpoint()
+    postman.net.answer(URL, answer)
     postman.ended()
     sent = [postman.post(claim) for claim in postman.claim()]
     assert [postman.record(*sent), postman.record(*sent)] == [1, 0]

@@ -109,7 +109,10 @@ def test_a_reset_a_refusal_and_nonsense_are_errors_with_a_word(
     assert not any(each.forbidden for each in found)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("120", 120), (" 7 ", 7), ("soon", None), ("-5", None), ("", None)])
+RETRIES = [("120", 120), (" 7 ", 7), ("soon", None), ("-5", None), ("", None)]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [*RETRIES, ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None)])
 def test_retry_after_is_read_where_it_can_be(
     receiver: Receiver, sender: GuardedSender, text: str, seconds: int | None
 ) -> None:

@@ -235,6 +235,10 @@ class Simple(BaseHTTPRequestHandler):
             self.kept[self.path.partition("?")[0]] = body
             self._answer(200, b"")
 
+    def do_DELETE(self) -> None:
+        self.kept.pop(self.path.partition("?")[0], None)
+        self._answer(200, b"")
+
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -249,6 +253,7 @@ def test_a_service_that_knows_no_conditions_is_asked_for_one_once(s3: Service, p
     with ThreadingHTTPServer(("127.0.0.1", 0), Simple) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         storage = S3Storage(bucket(s3.url(prefix, endpoint=f"http://127.0.0.1:{server.server_port}")))
+        storage.check()
         assert [storage.put_if_absent(key, source, "image/png") for key in (KEY, KEY, "blobs/other")] == [
             True,
             False,
@@ -256,7 +261,7 @@ def test_a_service_that_knows_no_conditions_is_asked_for_one_once(s3: Service, p
         ]
         assert b"".join(storage.read(KEY)) == b"".join(storage.read("blobs/other")) == source.read_bytes()
         server.shutdown()
-    assert Simple.puts == [True, False, False]
+    assert Simple.puts == [False, True, False, False]
 
 
 def test_a_service_that_falls_silent_is_not_waited_for(s3: Service, prefix: str, source: Path) -> None:

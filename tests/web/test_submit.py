@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
+from sqlalchemy.exc import OperationalError
 
 from tests.web.conftest import NOW, Api
 from tests.web.test_problems import problem
@@ -170,6 +171,28 @@ def test_a_job_that_ends_within_the_wait_is_answered_201_and_so_is_its_replay(ap
     assert "Retry-After" not in first.headers
     again = api.post("/v1/jobs", ASKED, headers=headers)
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+
+
+def test_a_job_that_is_committed_is_told_also_when_the_database_goes_away_in_its_wait(api: Api, parts: Parts) -> None:
+    engine = parts.store.engine
+
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    def go_away(_: object) -> None:
+        event.listen(engine, "before_cursor_execute", away)
+
+    with parts.store.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(Job)) == 0
+    assert api.get("/v1/jobs").status_code == 200  # The key is known from now on.
+    event.listen(engine, "commit", go_away, once=True)
+    try:
+        response = api.post("/v1/jobs", ASKED, headers={"Prefer": "wait=5"})
+    finally:
+        event.remove(engine, "before_cursor_execute", away)
+    assert (response.status_code, response.json["status"]) == (202, "queued")
+    assert response.headers["Location"].endswith(response.json["track_id"])
+    assert api.get(f"/v1/jobs/{response.json['track_id']}").status_code == 200
 
 
 def test_with_too_many_waiters_a_submit_is_answered_at_once(parts: Parts, api: Api) -> None:

@@ -1,5 +1,6 @@
 """Submits that share a commit: who shares it, and that every refusal reaches exactly whom it concerns."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -22,6 +23,7 @@ from webhook_app.flows.accept import Accepted, Idempotency, JobRequest, Submissi
 from webhook_app.flows.room import QueueRoom
 from webhook_app.store import idempotency, reads
 from webhook_app.store.tables import ApiKey, Job
+from webhook_app.web.grouping import Group, Handed
 from webhook_app.web.submitting import Submitter
 from webhook_app.wiring import Parts
 
@@ -172,3 +174,33 @@ def test_who_cannot_wait_any_longer_is_told_and_leaves_nothing(parts: Parts, ask
     assert desk._group.finish(60)
     assert first.exception() is None
     assert jobs(parts) == 1
+
+
+class Hasty(Group[int]):
+    """Whoever waits goes away at the last moment."""
+
+    gone: list[Handed[int]]
+
+    def _let_others_in(self) -> None:
+        if not self.gone:
+            self.gone = self.take_all_back()
+
+
+def test_what_was_taken_back_at_the_last_moment_makes_no_batch() -> None:
+    batches: list[list[int]] = []
+
+    def write(batch: list[Handed[int]]) -> None:
+        batches.append([handed.item for handed in batch])
+        for handed in batch:
+            handed.settle(None)
+
+    group = Hasty("hasty", write, lambda left: None, key=lambda item: item, most_weight=10)
+    group._changed = threading.Condition()  # Re-entrant: the one who goes away is played by the writer itself.
+    group.gone = []
+    first, second = Handed(1), Handed(2)
+    assert group.hand_over(first)
+    while not group.gone:
+        pass
+    assert group.hand_over(second)
+    assert second.settled.wait(30)
+    assert batches == [[2]]

@@ -214,7 +214,8 @@ def _succeeded(case: Case) -> Explanation:
         waiting = [picture for picture in asked if picture.status is ImageStatus.PENDING]
         return _archiving(f"{begin}; {copied} of {len(asked)} pictures are copied.{fewer}", waiting)
     if case.archive_status is ArchiveStatus.ARCHIVED:
-        return Explanation(f"{begin}, and all {copied} pictures are archived.{fewer}", NOTHING_LEFT)
+        pictures = "its picture is" if copied == 1 else f"all {copied} pictures are"
+        return Explanation(f"{begin}, and {pictures} archived.{fewer}", NOTHING_LEFT)
     lost = [picture for picture in asked if picture.status is ImageStatus.LOST]
     if lost:
         why = ", ".join(f"picture {picture.index} ({picture.reason or 'expired'})" for picture in lost)

@@ -142,14 +142,21 @@ def _known(connection: Connection, asked: Sequence[Submission]) -> dict[int, Acc
 
 
 def _replay(connection: Connection, key: Idempotency | None, row: Row[Any]) -> Accepted | ProblemError:
-    job = jobs.get(connection, row.track_id) if row.track_id and row.request_sha256 else None
-    if not row.request_sha256:
-        return Erased(JOB_ERASED)
-    if key is None or row.request_sha256 != key.request_sha256:
-        return IdempotencyMismatch(KEY_USED)
+    if (refused := refusal(key, row, erased=JOB_ERASED)) is not None:
+        return refused
+    job = jobs.get(connection, row.track_id)
     if job is None or job.erased_at is not None:
         return Erased(JOB_ERASED)
     return Accepted(row.track_id, True, row.status_code, row.location)
+
+
+def refusal(key: Idempotency | None, row: Row[Any], *, erased: str) -> ProblemError | None:
+    """Why a request cannot be answered by what its key made: it has been `erased`, or was asked for otherwise."""
+    if not row.request_sha256:
+        return Erased(erased)
+    if key is None or row.request_sha256 != key.request_sha256:
+        return IdempotencyMismatch(KEY_USED)
+    return None
 
 
 def _refused(connection: Connection, asked: Submission, room: QueueRoom, taken: Counter[str]) -> RateLimited | None:

@@ -4,14 +4,15 @@ together. Locks: the jobs by track_id first, then their batches by id."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from webhook_app.domain.errors import Erased, NotFound, RateLimited
 from webhook_app.domain.ids import new_id, new_track_id
 from webhook_app.domain.job import TERMINAL
 from webhook_app.flows import ending
-from webhook_app.flows.accept import QUEUE_FULL, Idempotency, JobRequest, new_job, queued, room_after
+from webhook_app.flows.accept import QUEUE_FULL, Idempotency, JobRequest, new_job, queued, refusal, room_after
 from webhook_app.flows.room import QueueRoom
 from webhook_app.store import batches, changes, idempotency, images, jobs
 from webhook_app.store.engine import Store
@@ -46,10 +47,13 @@ def accept(
     batch_id = new_id("bat")
     with store.writing() as connection:
         if idempotency_key is not None:
-            if not _claim(connection, idempotency_key, batch_id, location_for(batch_id), client_id, now):
-                return _replay(connection, idempotency_key, client_id)
-            if idempotency.is_erased(connection, client_id, idempotency_key.key):
-                raise Erased(BATCH_ERASED)
+            made = _made(connection, idempotency_key, client_id)
+            if made is None and not _claim(
+                connection, idempotency_key, batch_id, location_for(batch_id), client_id, now
+            ):
+                made = _made(connection, idempotency_key, client_id)  # By who was first, and has committed by now.
+            if made is not None:
+                return _replay(connection, idempotency_key, made)
         if not room.take(connection, client_id, places=len(requests)):
             wait_s = room_after(connection, requests[0].provider, client_id, now, places=len(requests))
             raise RateLimited(QUEUE_FULL, retry_after_s=wait_s)
@@ -72,8 +76,13 @@ def _claim(
     return idempotency.claim(connection, [values])
 
 
-def _replay(connection: Connection, key: Idempotency, client_id: str) -> AcceptedBatch:
-    row = idempotency.used(connection, client_id, key.key, key.request_sha256)
+def _made(connection: Connection, key: Idempotency, client_id: str) -> Row[Any] | None:
+    return idempotency.find(connection, client_id, [key.key]).get(key.key)
+
+
+def _replay(connection: Connection, key: Idempotency, row: Row[Any]) -> AcceptedBatch:
+    if (refused := refusal(key, row, erased=BATCH_ERASED)) is not None:
+        raise refused
     if batches.is_erased(connection, row.batch_id):
         raise Erased(BATCH_ERASED)
     return AcceptedBatch(row.batch_id, batches.track_ids(connection, row.batch_id), True, row.location)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, or_, select, update
 from sqlalchemy.exc import OperationalError
 
-from webhook_app.domain.errors import IdempotencyInProgress, IdempotencyMismatch, Internal
+from webhook_app.domain.errors import IdempotencyInProgress
 from webhook_app.store.bulk import AddMany, Statement, table_of
 from webhook_app.store.tables import IdempotencyKey
 
@@ -45,22 +45,6 @@ def find(connection: Connection, client_id: str, keys: Collection[str]) -> dict[
     return {by_digest.get(row.key, row.key): row for row in found if row.key in keys or not row.request_sha256}
 
 
-def get(connection: Connection, client_id: str, key: str) -> Row[Any] | None:
-    """What the key made."""
-    mine = (IdempotencyKey.client_id == client_id, IdempotencyKey.key == key)
-    return connection.execute(select(IdempotencyKey.__table__).where(*mine)).one_or_none()
-
-
-def used(connection: Connection, client_id: str, key: str, request_sha256: str) -> Row[Any]:
-    """What a key that cannot be claimed made. Raises `IdempotencyMismatch` where that was asked for otherwise."""
-    row = get(connection, client_id, key)
-    if row is None:
-        raise Internal("The idempotency key could not be read.")
-    if row.request_sha256 != request_sha256:
-        raise IdempotencyMismatch("This Idempotency-Key was used with another body before.")
-    return row
-
-
 def set_status_code(connection: Connection, client_id: str, key: str, status_code: int) -> None:
     """The first answer's status, where it became known only after a wait."""
     mine = (IdempotencyKey.client_id == client_id, IdempotencyKey.key == key)
@@ -68,8 +52,8 @@ def set_status_code(connection: Connection, client_id: str, key: str, status_cod
 
 
 def erase(connection: Connection, *, track_id: str, batch_id: str | None) -> None:
-    """Take everything out of the keys that made this job, or a batch of which nothing is left; `is_erased` knows them
-    still."""
+    """Take everything out of the keys that made this job, or a batch of which nothing is left; `find` still knows
+    them."""
     made = [IdempotencyKey.track_id == track_id]
     if batch_id is not None:
         made.append(IdempotencyKey.batch_id == batch_id)
@@ -79,12 +63,6 @@ def erase(connection: Connection, *, track_id: str, batch_id: str | None) -> Non
             mine = (IdempotencyKey.client_id == row.client_id, IdempotencyKey.key == row.key)
             gone = {"key": _digest_of(row.key), "request_sha256": "", "location": ""}
             connection.execute(update(IdempotencyKey).where(*mine).values(**gone))
-
-
-def is_erased(connection: Connection, client_id: str, key: str) -> bool:
-    """Whether the job that this key made has been erased."""
-    row = get(connection, client_id, _digest_of(key))
-    return row is not None and not row.request_sha256
 
 
 def _digest_of(key: str) -> str:
