@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests import buckets, databases
+from tests.lending import Lender
 from webhook_app.store import migrations
 from webhook_app.store.engine import Store
 
@@ -32,6 +33,14 @@ def postgresql_template(postgresql_server: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgresql_lender(postgresql_server: str, postgresql_template: str) -> Iterator[Lender]:
+    """Copies of that, one test after the other."""
+    lender = Lender(postgresql_server, postgresql_template)
+    yield lender
+    lender.close()
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated file to copy."""
     path = tmp_path_factory.mktemp("template") / "database.db"
@@ -47,8 +56,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    server, template = (request.getfixturevalue(f"postgresql_{name}") for name in ("server", "template"))
-    with databases.postgresql_database(server, template) as url:
+    lender: Lender = request.getfixturevalue("postgresql_lender")
+    with lender.database() as url:
         yield url
 
 
