@@ -88,6 +88,19 @@ def found(
     ]
 
 
+def under_way(whole: reads.JobWithImages, addresses: Addresses, *, now: datetime) -> dict[str, Any]:
+    """A job that has left the queue, or has ended: nothing more is asked of it."""
+    return job(
+        whole.job,
+        whole.images,
+        addresses,
+        next_action_at=whole.next_action_at,
+        queue_position=None,
+        eta_at=ready_at(whole, None, {}, addresses.outlook, now=now),
+        now=now,
+    )
+
+
 def _waits_in_the_queue(row: dict[str, Any], now: datetime) -> bool:
     """It would be sent, had its provider a free slot: a pause is what it waits for then, and no row is written for
     that. So it is for a retry whose time has come."""

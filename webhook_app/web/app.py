@@ -51,7 +51,11 @@ def _name_request() -> None:
 
 
 def _finish(response: Response) -> Response:
-    response.headers["X-Request-Id"] = errors.request_id()
+    headers = response.headers
+    headers["X-Request-Id"] = errors.request_id()
+    # Adding is cheap; each look for a name would go through all of them.
+    present = {name.lower() for name, _ in headers}
     for name, value in SAFE_HEADERS.items():
-        response.headers.setdefault(name, value)
+        if name.lower() not in present:
+            headers.add(name, value)
     return response

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from flask import current_app, request
@@ -160,7 +161,7 @@ def refuse(faults: list[Fault], *, unknown: bool = False) -> None:
 def query(model: type[Model], *, leaving: str | None = None) -> Model:
     """The query string as this model: a member whose type is a list may be repeated, any other may not. Pointers
     are made of the parameter's name. Parameters that begin with `leaving` are left to the caller."""
-    lists = {name for name, field in model.model_fields.items() if _is_list(field.annotation)}
+    lists = _lists_of(model)
     value: dict[str, Any] = {}
     faults: list[Fault] = []
     for name, given in request.args.lists():
@@ -176,6 +177,11 @@ def query(model: type[Model], *, leaving: str | None = None) -> Model:
             value[name] = given[0]
     refuse(faults)
     return validated(model, value)
+
+
+@cache
+def _lists_of(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if _is_list(field.annotation))
 
 
 def _is_list(annotation: Any) -> bool:

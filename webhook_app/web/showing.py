@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.ids import is_track_id
+from webhook_app.domain.job import Status
 from webhook_app.flows import show
 from webhook_app.store import reads
 from webhook_app.store.reads import State
@@ -42,8 +43,8 @@ def own_job(connection: Connection, track_id: str) -> dict[str, Any]:
     return row
 
 
-def _own_job_with_images(connection: Connection, track_id: str) -> reads.JobWithImages:
-    found = reads.job_with_images(connection, track_id, caller().sees) if is_track_id(track_id) else None
+def _own_job_with_images(parts: Parts, track_id: str) -> reads.JobWithImages:
+    found = reads.job_with_images(parts.store, track_id, caller().sees) if is_track_id(track_id) else None
     if found is None:
         raise NotFound(NO_SUCH_JOB)
     _refuse_erased(found.job)
@@ -105,9 +106,12 @@ def answers_of(app: Flask, parts: Parts) -> Answers:
 
 def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The caller's job as it is now, with its ETag."""
-    with parts.store.looking() as connection:
-        found = _own_job_with_images(connection, track_id)
-        shown = show.found(connection, [found], addresses(parts), now=datetime.now(UTC))[0]
+    found, now = _own_job_with_images(parts, track_id), datetime.now(UTC)
+    if found.job["status"] == Status.QUEUED:
+        with parts.store.looking() as connection:
+            shown = show.found(connection, [found], addresses(parts), now=now)[0]
+    else:
+        shown = show.under_way(found, addresses(parts), now=now)
     return _response(parts, shown, found.job, status, headers)
 
 

@@ -10,6 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, exists,
 
 from webhook_app.domain.job import ArchiveStatus, Status
 from webhook_app.store.bulk import Statement
+from webhook_app.store.engine import Store
+from webhook_app.store.lookup import Lookup
 from webhook_app.store.reads.pictures import WITH_BLOB
 from webhook_app.store.tables import Attempt, Blob, Image, Job
 from webhook_app.store.types import Instant
@@ -20,7 +22,7 @@ Position = tuple[datetime, int]  # Where a page ends: `created_at` and `number` 
 
 
 # One row for each picture, and one for a job without any: columns of the job, the picture, and the newest attempt.
-WITH_IMAGES = (
+WITH_IMAGES = Lookup(
     select(Job.__table__, *WITH_BLOB.selected_columns, Attempt.poll_at, Attempt.sent_at, Attempt.eta_s)
     .select_from(Job)
     .outerjoin(Image, Image.track_id == Job.track_id)
@@ -101,16 +103,18 @@ def jobs_of(connection: Connection, track_ids: Collection[str]) -> list[dict[str
     return [dict(row._mapping) for row in MANY.execute(connection, list(track_ids))]
 
 
-def job_with_images(connection: Connection, track_id: str, client_id: str | None) -> JobWithImages | None:
+def job_with_images(store: Store, track_id: str, client_id: str | None) -> JobWithImages | None:
     """As `job`, with all that an answer shows of it, in one statement: it is what everyone asks most."""
-    rows = connection.execute(WITH_IMAGES, {"track_id": track_id}).all()
-    if not rows or client_id not in (None, rows[0].client_id):
+    rows = WITH_IMAGES.rows(store, {"track_id": track_id})
+    if not rows:
         return None
-    found = dict(zip(OF_JOB, rows[0][: len(OF_JOB)], strict=True))
+    found = dict(zip(OF_JOB, rows[0], strict=False))
+    if client_id not in (None, found["client_id"]):
+        return None
     own = [dict(zip(OF_IMAGE, row[len(OF_JOB) : -OF_ATTEMPT], strict=True)) for row in rows]
     images = [image for image in own if image["image_id"] is not None]
-    due = _next_action_at(found, images, poll_at=rows[0].poll_at)
-    return JobWithImages(found, images, due, rows[0][-2], rows[0][-1])
+    poll_at, sent_at, eta_s = rows[0][-OF_ATTEMPT:]
+    return JobWithImages(found, images, _next_action_at(found, images, poll_at=poll_at), sent_at, eta_s)
 
 
 def jobs(connection: Connection, wanted: JobFilter, *, limit: int) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
@@ -52,9 +52,16 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         asked = reading.query(StatusQuery)
         wait_s = reading.preferred_wait_s() if asked.wait is None else asked.wait
         if wait_s is None:
-            return job_response(parts, track_id).make_conditional(request)
+            return _conditional(job_response(parts, track_id))
         headers = _wait(parts, track_id, waiting=waiting, states=states, wait_s=wait_s, until=asked.until)
-        return answers.response(track_id, 200, headers).make_conditional(request)
+        return _conditional(answers.response(track_id, 200, headers))
+
+
+def _conditional(response: Response) -> Response:
+    """Without an ETag in the request there is no condition to look at."""
+    if "If-None-Match" in request.headers:
+        response.make_conditional(request)
+    return response
 
 
 def _wait(
