@@ -9,6 +9,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,10 +33,13 @@ USUAL = ("postgresql://postgres@127.0.0.1:5432/postgres", "postgresql:///postgre
 
 
 def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on just now, from below those that the system gives to outgoing connections: a server that
+    needs some seconds to start would find one of these taken."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)  # Hypothesis seeds the common one.
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(url: str) -> bool:

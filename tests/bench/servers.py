@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from tests.bench import cpu
+from tests.databases import free_port
 
 SECRET = "bench-secret-bench-secret-bench-secret"
 
@@ -31,13 +31,6 @@ class Server:
         """CPU that everything behind this address has used so far, by what it was for."""
         used = {name: cpu.seconds(cpu.tree(root)) for name, root in self.roots.items()}
         return used | ({"database": cpu.seconds(cpu.postgresql(self.database))} if self.database else {})
-
-
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

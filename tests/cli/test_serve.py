@@ -1,7 +1,6 @@
 """What `serve` prepares and says, and how children are looked after."""
 
 import os
-import socket
 import stat
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.databases import free_port
 from webhook_app.cli.demo import demo_environment, demo_key
 from webhook_app.cli.serve import both, curl, first_key, greeting, prepare, verdict
 from webhook_app.cli.supervise import Child, Supervisor
@@ -166,12 +166,6 @@ def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path):
             serving.kill()
             serving.wait()
     assert eventually(lambda: not answers(port))
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def answers(port: int) -> bool:

@@ -1,7 +1,6 @@
 """An installation made of real processes, with everything that it printed; nothing is left behind."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -9,10 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import requests
+
+from webhook_app.domain.job import Scope
+from webhook_app.flows import keys
+from webhook_app.store.engine import Store
 
 PROVIDER_KEY = "canary-provider-key-5d1e8f"
 SECRET = "canary-secret-key-0b7c2a-canary-secret-key"
@@ -135,7 +139,7 @@ def eventually(look: Any, what: str, patience_s: float = PATIENCE_S) -> Any:
 
 @contextlib.contextmanager
 def installation(database_url: str, folder: Path, port: int, *emulator: str) -> Iterator[Installation]:
-    """The emulator running, the database upgraded and a key made; web and worker are the test's to start."""
+    """The emulator running, and a key in a database that has its schema; web and worker are the test's to start."""
     env = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "SECRET_KEY"}} | {
         "DATABASE_URL": database_url,
         "DATA_DIR": str(folder / "data"),
@@ -155,16 +159,19 @@ def installation(database_url: str, folder: Path, port: int, *emulator: str) -> 
         line = eventually(lambda: _first_line(acted), "the emulator listens")
         made.emulator_url = line.removesuffix("/api/v1/enterprise")
         made.env["MODELSLAB_URL"] = line
-        upgraded = made.run("db", "upgrade")
-        assert upgraded.returncode == 0, upgraded.stderr
-        scopes = ("--scope", "submit", "--scope", "read", "--scope", "admin")
-        created = made.run("keys", "create", "--client", "acme", "--name", "test", *scopes, "--output", "json")
-        assert created.returncode == 0, created.stderr
-        made.key = json.loads(created.stdout)["key"]
+        made.key = _new_key(database_url)
         yield made
     finally:
         for process in reversed(made.processes):
             process.stop()
+
+
+def _new_key(database_url: str) -> str:
+    store, scopes = Store(database_url), [Scope.SUBMIT, Scope.READ, Scope.ADMIN]
+    try:
+        return keys.create_key(store, client="acme", name="test", scopes=scopes, now=datetime.now(UTC))[1]
+    finally:
+        store.dispose()
 
 
 def _first_line(process: Process) -> str | None:

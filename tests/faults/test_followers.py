@@ -27,6 +27,7 @@ from webhook_app.signing.ed25519 import verify
 from webhook_app.store import events
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import EventRow
+from webhook_app.wiring import Parts
 
 __all__ = ["app", "parts", "served"]
 
@@ -41,9 +42,9 @@ class Ending(Exception):
     """A writer's transaction is to be rolled back."""
 
 
-def write(store: Store, chance: random.Random, deaths: list[int]) -> None:
+def write(store: Store, chance: random.Random, deaths: list[int], failed: threading.Event) -> None:
     """Transactions that insert first and commit last: each is held open for a while, and a fifth is rolled back."""
-    while len(deaths) < KILLS:
+    while len(deaths) < KILLS and not failed.is_set():
         time.sleep(chance.random() * 0.1)
         told = Event(EventType.PROVIDER_PAUSED, "operator", datetime.now(UTC), data={"n": chance.random()})
         try:
@@ -56,17 +57,18 @@ def write(store: Store, chance: random.Random, deaths: list[int]) -> None:
             continue
 
 
-def start_sealer(store: Store) -> "subprocess.Popen[bytes]":
-    url = store.url.render_as_string(hide_password=False)
+def start_sealer(parts: Parts) -> "subprocess.Popen[bytes]":
+    url, secret = parts.store.url.render_as_string(hide_password=False), "sealer-secret-sealer-secret-sealer-secret"
+    env = {"DATABASE_URL": url, "DATA_DIR": str(parts.settings.data_dir), "SECRET_KEY": secret}
     command = [sys.executable, "-m", "tests.bench.sealer"]
-    return subprocess.Popen(command, env={**os.environ, "DATABASE_URL": url}, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, env=os.environ | env, stdout=subprocess.PIPE)
 
 
 @contextmanager
-def dying_sealers(store: Store) -> Iterator[list[int]]:
+def dying_sealers(parts: Parts) -> Iterator[list[int]]:
     """Sealers of which one is killed at a random moment, again and again; gives the signals that they died of."""
     chance, stop, deaths = random.Random(SEED), threading.Event(), []
-    sealers = [start_sealer(store) for _ in range(SEALERS)]
+    sealers = [start_sealer(parts) for _ in range(SEALERS)]
 
     def kill() -> None:
         while len(deaths) < KILLS and not stop.is_set():
@@ -76,7 +78,7 @@ def dying_sealers(store: Store) -> Iterator[list[int]]:
             stop.wait(chance.random() * 0.3)
             sealers[victim].kill()
             deaths.append(-sealers[victim].wait())
-            sealers[victim] = start_sealer(store)
+            sealers[victim] = start_sealer(parts)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -85,10 +87,16 @@ def dying_sealers(store: Store) -> Iterator[list[int]]:
         killer.join(PATIENCE_S)
     finally:
         stop.set()
-        killer.join()
-        for sealer in sealers:
-            sealer.kill()
-            sealer.wait()
+        while killer.is_alive():  # It may wait for a word of one that has nothing to say.
+            _kill(sealers)
+            killer.join(0.1)
+        _kill(sealers)
+
+
+def _kill(sealers: "list[subprocess.Popen[bytes]]") -> None:
+    for sealer in sealers:
+        sealer.kill()
+        sealer.wait()
 
 
 @contextmanager
@@ -139,9 +147,9 @@ def test_followers_read_the_same_log_whatever_writers_and_sealers_do(served: Ser
 
     with ThreadPoolExecutor(WRITERS + 2) as pool:
         followers = [pool.submit(follow, served.url, enough) for follow in (poll, stream)]
-        with ending(failed), dying_sealers(store) as deaths:
+        with ending(failed), dying_sealers(served.api.parts) as deaths:
             chances = [random.Random(f"{SEED} {n}") for n in range(WRITERS)]
-            for writer in [pool.submit(write, store, chance, deaths) for chance in chances]:
+            for writer in [pool.submit(write, store, chance, deaths, failed) for chance in chances]:
                 writer.result(PATIENCE_S)
             with store.reading() as connection:
                 committed = 1 + len(connection.execute(select(EventRow.event_id)).all())

@@ -9,7 +9,7 @@ from tests.flows.erasing import Eraser
 from tests.flows.keeper import ONE, png
 from tests.flows.world import KNOWN, success
 from webhook_app.domain.advance import Verdict
-from webhook_app.domain.errors import Erased, IdempotencyMismatch, NotFound
+from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.keys import blob_key, thumbnail_key
 from webhook_app.domain.outcome import Failed
@@ -210,7 +210,7 @@ def test_an_erased_job_s_idempotency_key_makes_no_second_job(eraser: Eraser) -> 
         world.submit(key=Idempotency("order-42", "cd" * 32))
     (row,) = world.rows(IdempotencyKey)
     assert "order-42" not in str(row)
-    with pytest.raises(IdempotencyMismatch):
+    with pytest.raises(Erased):
         world.submit(key=Idempotency(row.key, "ab" * 32))
     assert world.submit(key=key, client_id=world.client("other"))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import free_port
 from tests.net.tunnels import Tunnels
 from tests.provider.misbehaving import Act, Caller, misbehaving
 from webhook_app import __version__
@@ -27,11 +28,6 @@ HTML = b"<html><body>502 Bad Gateway</body></html>"
 def client(port: int, scheme: str = "http", host: str = "127.0.0.1", **more: object) -> ModelsLab:
     timeouts = {"connect_timeout_s": 5.0, "total_timeout_s": 10.0}
     return ModelsLab(KEY, f"{scheme}://{host}:{port}/api/v1/enterprise", **(timeouts | more))  # type: ignore[arg-type]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def server_tls() -> ssl.SSLContext:
