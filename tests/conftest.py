@@ -10,10 +10,18 @@ from sqlalchemy import make_url
 
 from tests import buckets, databases
 from tests.lending import Lender
-from webhook_app.store import migrations
+from webhook_app.store import engine, migrations
 from webhook_app.store.engine import Store
 
+# Hundreds of processes are started here: without it each would compile our modules anew, as none does in production.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 KINDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> None:
+    """Two cores that a storm of processes shares may take seconds to open a connection; no test is about that time."""
+    engine.CONNECT_TIMEOUT_S = 30
 
 
 @pytest.fixture(scope="session")

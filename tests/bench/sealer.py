@@ -1,5 +1,5 @@
 """The worker's sealing alone, as a process of its own: the benchmark counts its CPU, and pictures are not fetched. It
-prints a line when it has sealed for the first time."""
+prints a line when it is at work."""
 
 import threading
 from collections.abc import Callable
@@ -11,18 +11,17 @@ from webhook_app.worker.loop import run
 from webhook_app.worker.ticks import SEAL_REST_S, SWEEP_S, Ticking, Ticks
 
 
-class FirstTold:
-    """A tick that says so on the standard output when it first had something to do."""
+def told_once(tick: Callable[[], int]) -> Callable[[], int]:
+    """The tick; it says so on the standard output when it has run for the first time."""
+    first = iter(["at work"])
 
-    def __init__(self, tick: Callable[[], int]) -> None:
-        self._tick, self._told = tick, False
-
-    def __call__(self) -> int:
-        done = self._tick()
-        if done and not self._told:
-            self._told = True
-            print("sealed", flush=True)
+    def run_and_tell() -> int:
+        done = tick()
+        for word in first:
+            print(word, flush=True)
         return done
+
+    return run_and_tell
 
 
 if __name__ == "__main__":
@@ -30,5 +29,5 @@ if __name__ == "__main__":
     wakeups = Wakeups(ticks.parts.store)
     wakeups.subscribe(ticks.wake)
     wakeups.start()
-    sealing = Ticking("seal", FirstTold(ticks.seal), SWEEP_S, rest_s=SEAL_REST_S, wake=ticks.seal_wake)
+    sealing = Ticking("seal", told_once(ticks.seal), SWEEP_S, rest_s=SEAL_REST_S, wake=ticks.seal_wake)
     run(sealing, threading.Event())

@@ -189,6 +189,8 @@ def test_a_late_success_moves_between_two_counts_and_is_no_second_completion(wor
         world.hear(track_id, success())
     assert counts(world, made.batch_id) == {"succeeded": 2}
     assert len(completions(world)) == 1
+    told = world.rows(EventRow, EventRow.type.startswith("callback."))
+    assert [row.batch_id for row in told] == [made.batch_id] * 2, "callbacks of its jobs are the batch's too"
     assert batch(world).completed_at > completed
     assert batch(world).completed_at < world.at
 

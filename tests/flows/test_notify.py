@@ -1,4 +1,4 @@
-"""Sending deliveries: signatures, the ladder, ends, breakers, and who may have how many at once."""
+"""Sending deliveries: signatures, the ladder, and how they end."""
 
 import json
 from datetime import timedelta
@@ -245,66 +245,6 @@ def test_recording_twice_counts_once(postman: Postman, answer: Answered) -> None
     sent = [postman.post(claim) for claim in postman.claim()]
     assert [postman.record(*sent), postman.record(*sent)] == [1, 0]
     assert postman.delivery().attempts == 1
-
-
-def test_a_hanging_url_holds_sixteen_places_and_the_others_go_on(postman: Postman) -> None:
-    postman.endpoint(URL, "job.queued")
-    for _ in range(300):
-        postman.world.submit()
-    postman.seal()
-    hanging = postman.claim()
-    assert len(hanging) == notify.AT_ONE_URL
-    postman.world.later(seconds=1)
-    postman.endpoint(OTHER, "job.queued")
-    postman.world.submit()
-    postman.seal()
-    claims = postman.claim()
-    assert [claim.url for claim in claims] == [OTHER], "behind hundreds that are due for longer"
-
-
-def test_one_client_leaves_room_for_the_others(postman: Postman) -> None:
-    for n in range(80):
-        postman.ended(webhook=f"{URL}/{n}")
-    claims = postman.claim()
-    assert len(claims) == 48
-    other = postman.world.client("other")
-    postman.ended(client_id=other, webhook=OTHER)
-    assert [claim.url for claim in postman.claim(limit=16)] == [OTHER]
-
-
-def test_the_breaker_opens_after_five_failures_and_lets_one_through_at_a_time(postman: Postman) -> None:
-    postman.endpoint()
-    postman.net.answer(URL, FAILED)
-    for _ in range(5):
-        postman.ended()
-        postman.tick()
-    (breaker,) = postman.breakers()
-    assert breaker.failures == 5
-    for _ in range(3):
-        postman.ended()
-    assert postman.claim() == []
-    postman.world.later(seconds=10)
-    (probe,) = postman.claim(owner="w1")
-    assert postman.claim(owner="w2") == []
-    postman.net.answer(URL, OK)
-    postman.record(postman.post(probe))
-    assert postman.breakers() == []
-    assert postman.tick() >= 2, "what waited goes out at once"
-
-
-def test_a_breaker_never_stays_open_for_longer_than_five_minutes(postman: Postman) -> None:
-    postman.endpoint()
-    postman.net.answer(URL, FAILED)
-    postman.ended(webhook=URL)
-    for _ in range(30):
-        postman.ended()
-        postman.world.later(minutes=5)
-        for claim in postman.claim(limit=1):
-            postman.record(postman.post(claim))
-        (breaker,) = postman.breakers()
-        if breaker.open_until is not None:
-            assert breaker.open_until - postman.world.at <= timedelta(minutes=5)
-    assert breaker.failures >= 25
 
 
 def test_an_erased_job_is_sent_no_more_and_what_is_under_way_is_not_recorded(postman: Postman) -> None:

@@ -25,7 +25,8 @@ def test_a_success_is_applied_and_told_in_order(world: World) -> None:
     job = world.job(track_id)
     assert (job.status, job.seed, job.generation_time_s, job.archive_status) == ("succeeded", 5, 1.5, "pending")
     assert world.events(track_id)[-2:] == ["callback.received", "job.succeeded"]
-    assert {row.client_id for row in world.rows(EventRow, EventRow.track_id == track_id)} == {world.client_id}
+    told = world.rows(EventRow, EventRow.track_id == track_id)
+    assert {(row.client_id, row.batch_id) for row in told} == {(world.client_id, None)}
     assert world.images(track_id)[0].source_expires_at == world.at + timedelta(hours=24)
 
 

@@ -125,6 +125,18 @@ def test_without_time_it_reads_once_and_needs_no_place(bell: Bell) -> None:
     assert fact.looked == 1
 
 
+def test_a_wait_for_many_takes_the_place_of_several(bell: Bell) -> None:
+    waiting, fact = Waiting(bell, 20), Fact()
+    with waiting.place(999), ThreadPoolExecutor(1) as pool:
+        assert waiting.count == 1
+        with pytest.raises(TooManyWaiters):
+            waiting.wait_until(fact, ["a"], 60)
+        assert pool.submit(waiting.wait_until, fact, ["a"], 0).result() is False
+    with waiting.place(499), waiting.place(449):
+        assert waiting.count == 2
+    assert waiting.count == 0
+
+
 def test_over_the_cap_nobody_waits(bell: Bell) -> None:
     waiting, fact = Waiting(bell, 1), Fact()
     with ThreadPoolExecutor(1) as pool:

@@ -18,6 +18,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from webhook_app import logs
+from webhook_app.cli.collector import kept_for_good
 from webhook_app.cli.supervise import end_with_supervisor
 from webhook_app.settings import Settings, load_settings
 
@@ -55,10 +56,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from webhook_app.web.app import create_app
-        from webhook_app.wiring import build
+        with kept_for_good():
+            from webhook_app.web.app import create_app
+            from webhook_app.wiring import build
 
-        return create_app(build(self.settings))
+            return create_app(build(self.settings))
 
 
 def options(settings: Settings) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from webhook_app.cli.collector import kept_for_good
 from webhook_app.cli.exits import Exit, Stop, explained
 from webhook_app.cli.output import output_option, say
 from webhook_app.cli.start import database_fits, settings_and_logs, stop_on_signals, warn_of_sqlite
@@ -24,8 +25,9 @@ def worker(output: str) -> None:
 
     Any number of workers on PostgreSQL; one on SQLite, a second one ends with 5.
     """
-    from webhook_app.wiring import build
-    from webhook_app.worker.service import SecondWorker, announce_key, only_worker, work
+    with kept_for_good():
+        from webhook_app.wiring import build
+        from webhook_app.worker.service import SecondWorker, announce_key, only_worker, work
 
     settings = settings_and_logs()
     answers = _database_answers(settings)

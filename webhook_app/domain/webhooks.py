@@ -126,5 +126,8 @@ class Breaker:
             until = asked if until is None else max(until, asked)
         return Breaker(failures, self.failing_since or now, until)
 
+    def is_open(self, now: datetime) -> bool:
+        return self.open_until is not None and self.open_until > now
+
     def has_only_failed(self, now: datetime) -> bool:
         return self.failing_since is not None and now - self.failing_since >= GIVE_UP_AFTER

@@ -20,9 +20,11 @@ from webhook_app.flows import consequences, pausing
 from webhook_app.flows.ledger import Ledger, Report
 from webhook_app.flows.policy import Policy
 from webhook_app.store.changes import Rows
+from webhook_app.store.jobs import Home
 
-# Given a report's place in the batch, its verdict and the job's client: the event that tells of it, None for none.
-Announce = Callable[[int, Verdict, str | None], Event | None]
+# Given a report's place in the batch, its verdict and whose job it is about (None: nobody's): the event that tells of
+# it, None for none.
+Announce = Callable[[int, Verdict, Home | None], Event | None]
 # Given the verdicts: what became of callbacks (`track_id, attempt, sha256, verdict, problem, applied_at`), to be
 # written along with the rest.
 Settle = Callable[[Sequence[Verdict]], Rows]
@@ -36,7 +38,7 @@ def apply(
     *,
     policy: Policy,
     now: datetime,
-    announce: Announce = lambda place, verdict, client_id: None,
+    announce: Announce = lambda place, verdict, home: None,
     settle: Settle = lambda verdicts: (),
 ) -> list[Verdict]:
     """Apply reports in the caller's transaction; one verdict for each, in order. May be repeated with the same reports.
@@ -54,7 +56,7 @@ def decide_all(
     *,
     policy: Policy,
     now: datetime,
-    announce: Announce = lambda place, verdict, client_id: None,
+    announce: Announce = lambda place, verdict, home: None,
 ) -> list[Verdict]:
     """Change the ledger's rows as the reports say, and write nothing yet; one verdict for each, in order."""
     verdicts = []
@@ -62,7 +64,7 @@ def decide_all(
         before = len(ledger.events)
         verdict = _apply_one(ledger, report, policy, now)
         job = ledger.jobs.get(report.track_id)
-        told = announce(place, verdict, job["client_id"] if job else None)
+        told = announce(place, verdict, Home(job["client_id"], job["batch_id"]) if job else None)
         ledger.events[before:before] = [told] if told else []
         verdicts.append(verdict)
     return verdicts

@@ -3,7 +3,7 @@ does not hold up the others: each URL has a limit of sends at once, each client 
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,13 +37,15 @@ AT_ONE_URL = 16
 OF_ONE_CLIENT = 0.75
 # Beyond the few that are taken, so that those that may not be taken now do not hide the others.
 LOOKED_AT = 200
+URLS_LOOKED_AT = 50
 PROBE_PATIENCE = schedule.CLAIM_LEASE
 NO_SECRET = "secret_unreadable"  # noqa: S105 - a word
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased delivery. With several `secrets` it is signed by each of them."""
+    """A leased delivery. With several `secrets` it is signed by each of them; a probe is what an open breaker lets
+    through."""
 
     delivery_id: str
     event_id: str
@@ -53,6 +55,7 @@ class Claim:
     body: bytes = field(repr=False)
     secrets: tuple[bytes, ...] = field(repr=False)
     fence: int
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,16 @@ def claim(store: Store, vault: Vault, *, owner: str, limit: int, crew: int, now:
     with store.looking() as connection:
         if not deliveries.is_any_due(connection, now=now):
             return []
-    with store.writing() as connection:
         turns = _Turns(connection, limit, most_of_client=max(int(crew * OF_ONE_CLIENT), 1), now=now)
         turns.take_from_all()
+    if not turns.chosen:
+        return []
+    with store.writing() as connection:
         won = receivers.probe(connection, turns.probes.values(), until=now + PROBE_PATIENCE, now=now)
         chosen = [n for n in turns.chosen if n not in turns.probes or turns.probes[n] in won]
         until = now + schedule.CLAIM_LEASE
         rows = deliveries.lease(connection, chosen, owner=owner, until=until, now=now) if chosen else []
-        return _signed(connection, vault, rows, now)
+        return _signed(connection, vault, rows, now, probes=turns.probes)
 
 
 class _Turns:
@@ -96,8 +101,8 @@ class _Turns:
         self.probes: dict[str, str] = {}
 
     def take_from_all(self) -> None:
-        """The longest due first. Where those that may not be taken now fill the view, URL by URL, in any order: who
-        comes late in it is not late each time."""
+        """The longest due first. Where those that may not be taken now fill the view, some other URLs, in any order:
+        who comes late in it is not late each time."""
         most = self._limit + LOOKED_AT
         first = deliveries.first_due(self._connection, most=most, now=self._now)
         self._take(first)
@@ -105,7 +110,7 @@ class _Turns:
             return
         others = list(set(deliveries.receivers_waiting(self._connection)) - {row.receiver for row in first})
         random.shuffle(others)
-        for receiver in others:
+        for receiver in others[:URLS_LOOKED_AT]:
             if len(self.chosen) >= self._limit:
                 return
             self._take(deliveries.due_at(self._connection, receiver, most=AT_ONE_URL, now=self._now))
@@ -126,13 +131,15 @@ class _Turns:
         breaker = self._breakers[row.receiver]
         if breaker is None or breaker.open_until is None:
             return True
-        if breaker.open_until > self._now or self._at_url[row.receiver]:
+        if breaker.is_open(self._now) or self._at_url[row.receiver]:
             return False
         self.probes[row.delivery_id] = row.receiver
         return True
 
 
-def _signed(connection: Connection, vault: Vault, rows: Sequence[Row[Any]], now: datetime) -> list[Claim]:
+def _signed(
+    connection: Connection, vault: Vault, rows: Sequence[Row[Any]], now: datetime, *, probes: Collection[str]
+) -> list[Claim]:
     """Leased deliveries with the secrets of all who want them there; what nobody wants is ended."""
     at_urls = endpoints.at_receivers(connection, {row.receiver for row in rows if row.type != TEST})
     tested = endpoints.by_id(connection, {row.endpoint_id for row in rows if row.type == TEST})
@@ -147,15 +154,18 @@ def _signed(connection: Connection, vault: Vault, rows: Sequence[Row[Any]], now:
             signers.append((row.client_id, defaults[row.client_id]))
         if signers:
             secrets = [secret for owner, signer in signers for secret in opened(vault, signer, owner, now)]
-            claims.append(_claim_of(row, tuple(dict.fromkeys(secrets))))
+            claims.append(_claim_of(row, tuple(dict.fromkeys(secrets)), is_probe=row.delivery_id in probes))
         else:
             unwanted.append(_kept(row) | deliveries.ended(DeliveryStatus.CANCELED, Reason.UNWANTED, now=now))
     deliveries.save(connection, unwanted)
     return claims
 
 
-def _claim_of(row: Row[Any], secrets: tuple[bytes, ...]) -> Claim:
-    return Claim(row.delivery_id, row.event_id, row.type, row.url, row.receiver, row.body.encode(), secrets, row.fence)
+def _claim_of(row: Row[Any], secrets: tuple[bytes, ...], *, is_probe: bool) -> Claim:
+    body = row.body.encode()
+    return Claim(
+        row.delivery_id, row.event_id, row.type, row.url, row.receiver, body, secrets, row.fence, is_probe=is_probe
+    )
 
 
 def _kept(row: Row[Any]) -> dict[str, Any]:
@@ -223,7 +233,10 @@ def _learned(connection: Connection, sent: Sequence[Sent], now: datetime) -> dic
         if each.answered.is_success:
             breakers |= {each.claim.receiver: Breaker()} if before is not None else {}
         else:
-            failure = (before or Breaker()).failed(each.answered, jitter=random.random(), now=now)
+            known = before or Breaker()
+            # What was under way when it opened says nothing new: sixteen such failures would open it for minutes.
+            new = each.claim.is_probe or not known.is_open(now)
+            failure = known.failed(each.answered, jitter=random.random(), now=now) if new else known
             breakers[each.claim.receiver] = failure
     return breakers
 
@@ -294,6 +307,12 @@ def _end_others(connection: Connection, receiver: str, breaker: Breaker, now: da
 def _about(row: Row[Any], now: datetime) -> Event:
     data = {"endpoint_id": row.endpoint_id, "reason": row.disabled_reason}
     return Event(EventType.ENDPOINT_DISABLED, "worker", now, client_id=row.client_id, data=data)
+
+
+def renew(store: Store, *, owner: str, now: datetime) -> None:
+    """A send has its time limit, but the look for its address has none of ours: nobody else begins meanwhile."""
+    with store.writing() as connection:
+        deliveries.renew(connection, owner=owner, until=now + schedule.CLAIM_LEASE, now=now)
 
 
 def give_back(store: Store, *, owner: str) -> None:

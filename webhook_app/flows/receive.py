@@ -22,6 +22,7 @@ from webhook_app.flows.policy import Policy
 from webhook_app.provider.port import Provider
 from webhook_app.store import callbacks, events, jobs
 from webhook_app.store.engine import Store
+from webhook_app.store.jobs import NOBODY, Home
 
 APPLY_FIRST_AFTER = timedelta(seconds=5)
 APPLY_AGAIN_AFTER = timedelta(seconds=60)
@@ -137,8 +138,8 @@ def _apply(
     readable = [(item, item.outcome) for item in judged if item.outcome is not None]
     reports = [Report(i.arrival.track_id, i.arrival.attempt, Witness.CALLBACK, outcome) for i, outcome in readable]
 
-    def announce(place: int, verdict: Verdict, client_id: str | None) -> Event | None:
-        return _event(readable[place][0], verdict, client_id, fresh, now)
+    def announce(place: int, verdict: Verdict, home: Home | None) -> Event | None:
+        return _event(readable[place][0], verdict, home, fresh, now)
 
     pairs: list[tuple[Judged, Verdict]] = []
 
@@ -173,8 +174,8 @@ def _unapplied(item: Judged, erased: set[str]) -> Verdict:
 def _tell_unapplied(
     connection: Connection, pairs: Sequence[tuple[Judged, Verdict]], fresh: set[callbacks.Key], now: datetime
 ) -> None:
-    clients = jobs.client_ids(connection, [item.arrival.track_id for item, _ in pairs])
-    told = [_event(item, verdict, clients.get(item.arrival.track_id), fresh, now) for item, verdict in pairs]
+    homes = jobs.homes(connection, [item.arrival.track_id for item, _ in pairs])
+    told = [_event(item, verdict, homes.get(item.arrival.track_id), fresh, now) for item, verdict in pairs]
     events.append(connection, [event for event in told if event is not None])
 
 
@@ -209,16 +210,14 @@ def _settled(item: Judged, verdict: Verdict, now: datetime) -> dict[str, Any]:
     return key | settled | {"names_track_id": item.names_track_id}
 
 
-def _event(
-    item: Judged, verdict: Verdict, client_id: str | None, fresh: set[callbacks.Key], now: datetime
-) -> Event | None:
+def _event(item: Judged, verdict: Verdict, home: Home | None, fresh: set[callbacks.Key], now: datetime) -> Event | None:
     """One event for each callback, as it is applied; it is taken out of `fresh`, for a batch may hold its double."""
     if _key(item) not in fresh:
         return None
     fresh.discard(_key(item))
     kind = EVENT_OF.get(verdict, EventType.CALLBACK_RECEIVED)
     data = {"attempt": item.arrival.attempt, "verdict": verdict.value, "sha256": item.sha256}
-    return Event(kind, "provider", now, item.arrival.track_id, client_id, data=data)
+    return Event(kind, "provider", now, item.arrival.track_id, *(home or NOBODY), data=data)
 
 
 def arrival_from(row: Any) -> Arrival:

@@ -25,6 +25,7 @@ from webhook_app.flows.receive import EVENT_OF, Judged, arrival_from, judge
 from webhook_app.provider.port import Provider
 from webhook_app.store import callbacks, jobs
 from webhook_app.store.engine import Store
+from webhook_app.store.jobs import NOBODY, Home
 
 TOOK_EFFECT = frozenset({Verdict.APPLIED, Verdict.OVERTAKEN, Verdict.LATE})
 JOB_COLUMNS = ("status", "archive_status", "error")
@@ -116,7 +117,8 @@ def _replay(
     settled = row.applied_at is not None and (row.verdict, row.problem) == (verdict, judged.problem)
     changed = not settled or bool(ledger.changed_jobs or ledger.changed_attempts or ledger.changed_images)
     if changed:
-        ledger.events.insert(0, _event(row, verdict, before.client_id if before else None, by, now))
+        home = Home(before.client_id, before.batch_id) if before else NOBODY
+        ledger.events.insert(0, _event(row, verdict, home, by, now))
         ledger.write(connection, now=now)
         callbacks.settle_again(
             connection,
@@ -150,10 +152,10 @@ def _verdict(row: Row[Any], today: Verdict) -> Verdict:
     return Verdict(row.verdict) if today is Verdict.REPEATED and row.verdict in TOOK_EFFECT else today
 
 
-def _event(row: Row[Any], verdict: Verdict, client_id: str | None, by: str, now: datetime) -> Event:
+def _event(row: Row[Any], verdict: Verdict, home: Home, by: str, now: datetime) -> Event:
     kind = EVENT_OF.get(verdict, EventType.CALLBACK_RECEIVED)
     data = {"attempt": row.attempt, "verdict": verdict.value, "sha256": row.sha256, "replayed": row.callback_id}
-    return Event(kind, by, now, row.track_id, client_id, data=data)
+    return Event(kind, by, now, row.track_id, *home, data=data)
 
 
 def _job(before: Row[Any], after: dict[str, Any] | None) -> dict[str, Change]:

@@ -9,10 +9,12 @@ from sqlalchemy import Connection
 from webhook_app.store import counters, log
 from webhook_app.store.engine import Store
 
+# What follows from it is in the same transaction: with 20 endpoints each event may make as many deliveries.
+AT_ONCE = 250
 Tell = Callable[[Connection, int, int], object]
 
 
-def seal(store: Store, *, limit: int = 1000, tell: Tell | None = None) -> int:
+def seal(store: Store, *, limit: int = AT_ONCE, tell: Tell | None = None) -> int:
     """Seal up to `limit` events, oldest first; `tell` is called in the same transaction with the first and the last of
     the new numbers: it makes the deliveries. Returns how many were numbered or, where an older release has numbered
     without chaining, chained."""

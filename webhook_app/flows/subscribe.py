@@ -18,7 +18,8 @@ from webhook_app.store import deliveries, endpoints, log, receivers
 from webhook_app.store.engine import Store
 
 # Each event is sent to each of them: somebody has to bound it.
-MOST_ENDPOINTS = 100
+# Each event may make a delivery for each of them, in the sealer's transaction.
+MOST_ENDPOINTS = 20
 LOCKED_AT_ONCE = 100
 NO_SUCH_ENDPOINT = "There is no such endpoint."
 ENABLED = {"disabled_at": None, "disabled_reason": None}

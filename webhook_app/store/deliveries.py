@@ -257,6 +257,13 @@ def again_unless_succeeded(connection: Connection, receiver: str, event_ids: Seq
     return len(ids)
 
 
+def renew(connection: Connection, *, owner: str, until: datetime, now: datetime) -> None:
+    """Keep what this worker is sending; a lease that ran out stays lost."""
+    mine = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.lease_owner == owner, DELIVERIES.c.lease_until >= now)
+    ids = connection.scalars(mine.order_by(IN_ORDER).with_for_update(skip_locked=True)).all()
+    connection.execute(update(Delivery).where(Delivery.delivery_id.in_(ids)).values(lease_until=until))
+
+
 def give_back(connection: Connection, *, owner: str) -> None:
     """Drop this worker's leases."""
     mine = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.lease_owner == owner).order_by(IN_ORDER)

@@ -19,6 +19,7 @@ FIRST_SAFE_SQLITE = (3, 51, 3)  # Before it, two WAL connections can lose a comm
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 30_000
 BUSY_TIMEOUT_MS = 10_000
+CONNECT_TIMEOUT_S = 3
 CHECKPOINT_TIMEOUT_MS = 500  # Writers wait while it waits for readers.
 PING_AFTER_S = 1.0
 READ_ONLY = "25006"
@@ -225,7 +226,7 @@ def _postgresql_engine(url: Any, pool_size: int) -> Engine:
         max_overflow=20,
         pool_timeout=5,
         connect_args={
-            "connect_timeout": 3,
+            "connect_timeout": CONNECT_TIMEOUT_S,
             "prepare_threshold": None if url.query.get("prepare_threshold") == "none" else 5,
             "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}",
             "application_name": "webhook-app",

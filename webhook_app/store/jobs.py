@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Integer, Row, bindparam, func, or_, select, text, update
 
@@ -54,8 +54,19 @@ ERASED: dict[str, Any] = {
     "flags": [],
 }
 
+
+class Home(NamedTuple):
+    """Whose a job is, and the batch that it came in. Both are None where no such job is known."""
+
+    client_id: str | None
+    batch_id: str | None
+
+
+NOBODY = Home(None, None)
 LOCK = Statement(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
-CLIENT_IDS = Statement(lambda among: select(JOBS.c.track_id, JOBS.c.client_id).where(among(JOBS.c.track_id)))
+HOMES = Statement(
+    lambda among: select(JOBS.c.track_id, JOBS.c.client_id, JOBS.c.batch_id).where(among(JOBS.c.track_id))
+)
 NEW = {column.key: getattr(column.default, "arg", None) for column in JOBS.c}
 ADD = AddMany(
     JOBS,
@@ -107,11 +118,12 @@ def get(connection: Connection, track_id: str) -> Row[Any] | None:
     return connection.execute(select(Job.__table__).where(Job.track_id == track_id)).one_or_none()
 
 
-def client_ids(connection: Connection, track_ids: Sequence[str]) -> dict[str, str]:
+def homes(connection: Connection, track_ids: Sequence[str]) -> dict[str, Home]:
     """Whose jobs these are; unknown ids are left out."""
     if not track_ids:
         return {}
-    return {row.track_id: row.client_id for row in CLIENT_IDS.execute(connection, sorted(set(track_ids)))}
+    rows = HOMES.execute(connection, sorted(set(track_ids)))
+    return {row.track_id: Home(row.client_id, row.batch_id) for row in rows}
 
 
 def is_erased(connection: Connection, track_id: str) -> bool:

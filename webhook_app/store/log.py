@@ -19,7 +19,7 @@ from webhook_app.store.tables import EventRow
 
 FEED_CHANNEL = "webhook_app_feed"
 EVENTS = table_of(EventRow)
-NOTIFY = select(func.pg_notify(FEED_CHANNEL, bindparam("payload", type_=Text())))
+NOTIFIED = func.pg_notify(FEED_CHANNEL, bindparam("feed_payload", type_=Text()))
 TOLD = [EVENTS.c[name] for name in ("position", *HASHED) if name not in ("seq", "previous_hash")]
 LAST = select(EVENTS.c.seq, EVENTS.c.hash).where(EVENTS.c.seq.is_not(None)).order_by(EVENTS.c.seq.desc()).limit(1)
 LAST_NOW = LAST.subquery()
@@ -52,7 +52,7 @@ HISTORIES = Statement(
 )
 SEAL = SaveMany(EVENTS, key=["position"], columns=["seq", "previous_hash", "hash"], found=[EVENTS.c.seq.is_(None)])
 CHAIN = SaveMany(EVENTS, key=["position"], columns=["previous_hash", "hash"], found=[EVENTS.c.hash.is_(None)])
-SEAL_AND_COUNT = Together(SEAL, counters.ADD_UP)
+SEAL_AND_COUNT = Together(SEAL, counters.ADD_UP, called=[NOTIFIED])
 COMMITTED_WITHIN = timedelta(minutes=10)
 SEALER_LOCK = 0x57_41_50_50  # Any constant: all sealers of an installation agree on it.
 
@@ -144,11 +144,10 @@ def write(connection: Connection, events: Sequence[SealedEvent]) -> None:
     if not events:
         return
     counted = counters.folded(events, late=_late(connection, events))
-    found, _ = SEAL_AND_COUNT.execute(connection, [_row(event) for event in events], counted)
+    rows = [_row(event) for event in events]
+    found, _ = SEAL_AND_COUNT.execute(connection, rows, counted, feed_payload=str(events[-1].seq))
     if found != len(events):
         raise Unstorable("an event was numbered by somebody who is not the sealer")
-    if connection.dialect.name == "postgresql":
-        connection.execute(NOTIFY, {"payload": str(events[-1].seq)})
 
 
 def sealed_after(connection: Connection, seq: int, *, limit: int) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from webhook_app.wiring import Parts
 
 RETRY_AFTER_S = 5
 ANSWERS_AT_ONCE = 8
+# Beyond that many keys a wait takes the place of several: whatever wakes it has them all to look at.
+KEYS_OF_A_PLACE = 50
 Look = Callable[[Collection[str]], bool]
 
 
@@ -45,7 +47,7 @@ class Waiting:
         self._max_waiters = max_waiters
         self._lock = threading.Lock()
         self._asleep: dict[str, set[Sleeper]] = {}
-        self._count = 0
+        self._count = self._taken = 0
         self._draining = False
         self._answering = threading.Semaphore(ANSWERS_AT_ONCE)
         wakeups.subscribe(self.wake)
@@ -66,20 +68,23 @@ class Waiting:
         connection that it gives back. Raises `TooManyWaiters` before waiting."""
         if timeout_s <= 0 or self._draining:
             return done(keys)
-        with self.place():
+        with self.place(len(keys)):
             return self.wait_in_place(done, keys, timeout_s)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Count as a waiter for the length of the block, asleep or not. Raises `TooManyWaiters`."""
+    def place(self, keys: int = 1) -> Iterator[None]:
+        """Count as a waiter for so many keys for the length of the block, asleep or not. Raises `TooManyWaiters`."""
+        places = max(min(1 + keys // KEYS_OF_A_PLACE, self._max_waiters), 1)
         with self._lock:
-            if self._count >= self._max_waiters:
+            if self._taken + places > self._max_waiters:
                 raise TooManyWaiters("Too many requests are waiting; ask again later.", retry_after_s=RETRY_AFTER_S)
+            self._taken += places
             self._count += 1
         try:
             yield
         finally:
             with self._lock:
+                self._taken -= places
                 self._count -= 1
 
     def wait_in_place(self, done: Look, keys: Collection[str], timeout_s: float) -> bool:

@@ -170,7 +170,8 @@ class Ticks:
 
     def seal(self) -> int:
         """First what an older release left unchained: nobody need wait for the next event to have a whole log. Then
-        what was committed, and the deliveries of it."""
+        what was committed, and the deliveries of it. Returns 0 when there was no more than it has done: what comes now
+        wakes it."""
         if not self.chained and (chained := seal.chain(self.parts.store)):
             return chained
         self.chained = True
@@ -180,7 +181,7 @@ class Ticks:
         self.unsigned += sealed
         if self.unsigned >= anchor.EVENTS:
             self.anchor_wake.set()
-        return sealed
+        return sealed if sealed == seal.AT_ONCE else 0
 
     def _announce(self, connection: Connection, first: int, last: int) -> None:
         announce(connection, first=first, last=last, addresses=self.addresses, now=clock())
@@ -283,6 +284,8 @@ class Ticks:
         submit.renew(self.parts.store, owner=self.owner, now=clock())
         if self.fetching:
             archive.renew(self.parts.store, list(self.fetching), owner=self.owner, now=clock())
+        if self.notifiers.free < NOTIFIERS:
+            notify.renew(self.parts.store, owner=self.owner, now=clock())
         return 0
 
     def give_back(self) -> None:

@@ -1,0 +1,107 @@
+"""Reads on the driver's own cursor: the same rows and the same errors as by SQLAlchemy."""
+
+import pytest
+from sqlalchemy import bindparam, func, select, text, update
+
+from tests.store import rows
+from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.store import engine
+from webhook_app.store.engine import Store
+from webhook_app.store.lookup import Lookup
+from webhook_app.store.tables import Attempt, Image, Job
+
+STATEMENT = (
+    select(Job.__table__, Image.__table__, Attempt.sent_at, Attempt.eta_s)
+    .select_from(Job)
+    .outerjoin(Image, Image.track_id == Job.track_id)
+    .outerjoin(Attempt, Attempt.track_id == Job.track_id)
+    .where(Job.track_id == bindparam("track_id"), Job.priority < bindparam("most"))
+    .order_by(Image.index)
+)
+LOOKUP = Lookup(STATEMENT)
+
+
+def of_job(store: Store, track_id: str, most: int = 10) -> list[list[object]]:
+    return LOOKUP.rows(store, {"track_id": track_id, "most": most})
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_rows_are_those_of_sqlalchemy(store: Store, pictures: int) -> None:
+    nested = {"prompt": "日本 🙂", "nested": [1, None, {"a": 0.5}], "big": 2**53}
+    track_id = rows.make_job(store, seed=2**40 + 1, input=nested, generation_time_s=1.25)
+    rows.make_job(store)
+    with store.writing() as connection:
+        for index in range(1, pictures):
+            connection.execute(Image.__table__.insert(), rows.image(track_id, index=index, sources=["https://a/b"]))
+        connection.execute(update(Attempt).values(eta_s=2.5))
+    given = {"track_id": track_id, "most": 10}
+    with store.reading() as connection:
+        wanted = [list(row) for row in connection.execute(STATEMENT, given)]
+    found = of_job(store, track_id)
+    assert found == wanted
+    assert len(found) == pictures
+    types = [[type(value) for value in row] for row in found]
+    assert types == [[type(value) for value in row] for row in wanted]
+    assert of_job(store, track_id, most=0) == []
+
+
+def test_a_lookup_leaves_its_connection_fit_for_transactions(database_url: str) -> None:
+    store = Store(database_url, pool_size=1)
+    track_id = rows.make_job(store)
+    assert len(of_job(store, track_id)) == 1
+
+    def fail_half_way() -> None:
+        with store.writing() as connection:
+            connection.execute(update(Job).values(priority=5))
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail_half_way()
+    with store.reading() as connection:
+        assert connection.scalar(select(Job.priority)) == 0
+    store.dispose()
+
+
+def test_it_sees_what_was_committed_a_moment_ago(store: Store) -> None:
+    track_id = rows.make_job(store)
+    for priority in range(3):
+        with store.writing() as connection:
+            connection.execute(update(Job).values(priority=priority))
+        assert len(of_job(store, track_id, most=priority + 1)) == 1
+        assert of_job(store, track_id, most=priority) == []
+
+
+def test_a_database_that_is_behind_is_unavailable_and_recovers(store: Store) -> None:
+    track_id = rows.make_job(store)
+    for name, to in (("priority", "later"), ("later", "priority")):
+        with store.writing() as connection:
+            connection.execute(text(f"ALTER TABLE jobs RENAME COLUMN {name} TO {to}"))
+        if to == "later":
+            with pytest.raises(DatabaseUnavailable):
+                of_job(store, track_id)
+    assert len(of_job(store, track_id)) == 1
+
+
+def test_a_database_that_cannot_be_reached_is_unavailable(free_port: int) -> None:
+    store = Store(f"postgresql://u:secret@127.0.0.1:{free_port}/none")
+    with pytest.raises(DatabaseUnavailable) as caught:
+        of_job(store, "01900000-0000-7000-8000-000000000000")
+    assert "secret" not in str(caught.value)
+    store.dispose()
+
+
+def test_a_cut_connection_is_told_once_and_replaced(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    if store.is_sqlite:
+        return  # There is nobody who could cut it.
+    track_id = rows.make_job(store)
+    monkeypatch.setattr(engine, "PING_AFTER_S", 60.0)
+    with store.reading() as connection:
+        pid = connection.scalar(select(func.pg_backend_pid()))
+    other = Store(store.url.render_as_string(hide_password=False))
+    with other.reading() as connection:
+        connection.execute(select(func.pg_terminate_backend(pid)))
+    other.dispose()
+    with pytest.raises(DatabaseUnavailable):
+        of_job(store, track_id)
+    assert len(of_job(store, track_id)) == 1
+    assert store.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
