@@ -31,6 +31,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webhook_app.store.driven import Driven
+
 POSTGRESQL = "postgresql"
 Rows = Sequence[Mapping[str, Any]]
 Among = Callable[[Any], ColumnElement[bool]]
@@ -57,25 +59,28 @@ class Statement:
 
 class Many:
     """A statement over many rows in its two forms: `postgresql` takes them as one JSON text, in the parameter
-    `parameter`; `plain` takes them one by one. `names` are the members that each row must have."""
+    `parameter`; `plain` takes them one by one, `members` says which member of a row a parameter is. `names` are the
+    members that each row must have."""
 
     names: tuple[str, ...]
     parameter: str
     postgresql: Any
     plain: Any
+    members: Mapping[str, str]
+    _driven: Driven | None = None
 
     def execute(self, connection: Connection, rows: Rows) -> Any:
-        """Run it for these rows, of which there is at least one. Returns SQLAlchemy's result."""
+        """Run it for these rows, of which there is at least one. The result has `rowcount`, and the rows that it
+        returns."""
         if _is_postgresql(connection):
             return connection.execute(self.postgresql, {self.parameter: self.as_json(rows)})
-        return connection.execute(self.plain, self.one_by_one(rows))
+        if self._driven is None:
+            self._driven = Driven(self.plain, connection.dialect, columns=list(self.members), members=self.members)
+        return self._driven.run_for_each(connection.connection.driver_connection, rows)
 
     def as_json(self, rows: Rows) -> str:
         wanted = [{name: row[name] for name in self.names} | {"nth": nth} for nth, row in enumerate(rows)]
         return orjson.dumps(wanted, default=bytes.hex).decode()
-
-    def one_by_one(self, rows: Rows) -> list[dict[str, Any]]:
-        return [{name: row[name] for name in self.names} for row in rows]
 
 
 class SaveMany(Many):
@@ -100,10 +105,7 @@ class SaveMany(Many):
         one_key = [table.c[name] == bindparam(f"at_{name}") for name in key]
         one = {name: bindparam(f"to_{name}") for name in columns} | dict(also or {})
         self.plain = update(table).where(*one_key, *found).values(one)
-        self._parameters = {f"at_{name}": name for name in key} | {f"to_{name}": name for name in columns}
-
-    def one_by_one(self, rows: Rows) -> list[dict[str, Any]]:
-        return [{parameter: row[name] for parameter, name in self._parameters.items()} for row in rows]
+        self.members = {f"at_{name}": name for name in key} | {f"to_{name}": name for name in columns}
 
 
 class AddMany(Many):
@@ -119,6 +121,7 @@ class AddMany(Many):
         source = select(*(_value(table.c[name], rows) for name in columns)).order_by(rows.c.nth)
         self.postgresql = finish(postgresql.insert(table).from_select(list(columns), source))
         self.plain = finish(sqlite.insert(table))
+        self.members = {name: name for name in columns}
 
 
 class Together:

@@ -63,7 +63,7 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """One transaction that may write. On SQLite it takes the write lock at once, so it never fails half-way for
         it."""
-        with _translated(), self._writing.connect() as connection, connection.begin():
+        with self._translated(), self._writing.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -76,21 +76,21 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view; holds no write lock."""
-        with _translated(), self.engine.connect() as connection, connection.begin():
+        with self._translated(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def looking(self) -> Iterator[Connection]:
         """Single reads that need no common view: without a transaction, whose beginning and end cost as much as a
         statement."""
-        with _translated(), self._looking.connect() as connection:
+        with self._translated(), self._looking.connect() as connection:
             yield connection
 
     @contextmanager
     def driving(self) -> Iterator[Any]:
         """The driver's own connection, from the same pool, for single reads in no transaction: for those that are asked
         so often that what SQLAlchemy does for each counts."""
-        with _translated(), self._named():
+        with self._translated():
             pooled = self.engine.raw_connection()
             try:
                 if not self.is_sqlite:
@@ -107,20 +107,26 @@ class Store:
                     pooled.close()
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
-        """The driver's errors by SQLAlchemy's names, as if it had run the statement."""
+    def _translated(self) -> Iterator[None]:
+        """Errors in our words, whether SQLAlchemy ran the statement or the driver alone."""
         try:
-            yield
-        except self._driver.Error as error:
-            dialect = self.engine.dialect
-            raise DBAPIError.instance(None, None, error, self._driver.Error, dialect=dialect) from error
+            try:
+                yield
+            except self._driver.Error as error:
+                dialect = self.engine.dialect
+                raise DBAPIError.instance(None, None, error, self._driver.Error, dialect=dialect) from error
+        except (OperationalError, PoolTimeout) as error:
+            raise _away(error) from error
+        except DBAPIError as error:
+            _raise_ours(error)
+            raise
 
     def truncate_log(self) -> bool:
         """Bring SQLite's write-ahead log into the database and empty it: it holds pages as they were before. False when
         readers were in the way. PostgreSQL sees to its own."""
         if not self.is_sqlite:
             return True
-        with _translated(), contextlib.closing(self.engine.raw_connection()) as raw:
+        with self._translated(), contextlib.closing(self.engine.raw_connection()) as raw:
             cursor = raw.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_MS}")
             try:
@@ -146,20 +152,13 @@ def normalised(url: str) -> str:
     return url
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, PoolTimeout) as error:
-        if getattr(getattr(error, "orig", None), "sqlstate", None) in BUSY:
-            raise DatabaseBusy("The database is too busy.", retry_after_s=1) from error
-        away = DatabaseUnavailable("The database cannot be reached or is too busy.", retry_after_s=5)
-        # For whoever set it up; the driver names the server and the user, so that a client must not see it.
-        away.add_note(" ".join(str(getattr(error, "orig", error)).split()))
-        raise away from error
-    except DBAPIError as error:
-        _raise_ours(error)
-        raise
+def _away(error: OperationalError | PoolTimeout) -> DatabaseUnavailable:
+    if getattr(getattr(error, "orig", None), "sqlstate", None) in BUSY:
+        return DatabaseBusy("The database is too busy.", retry_after_s=1)
+    away = DatabaseUnavailable("The database cannot be reached or is too busy.", retry_after_s=5)
+    # For whoever set it up; the driver names the server and the user, so that a client must not see it.
+    away.add_note(" ".join(str(getattr(error, "orig", error)).split()))
+    return away
 
 
 def _raise_ours(error: DBAPIError) -> None:
