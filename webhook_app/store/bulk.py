@@ -1,10 +1,12 @@
-"""Statements over many rows, built once: a JSON parameter on PostgreSQL, the driver's own loop on SQLite.
+"""Statements over many rows, built once, that take their rows as one JSON parameter.
 
-PostgreSQL reads rows from one JSON parameter far faster than it runs a statement for each of them; and a statement
-whose text does not depend on the number of rows is parsed and planned once. No table is named here.
+Databases read rows from it far faster than they run a statement for each of them; and a statement whose text does not
+depend on the number of rows is parsed and planned once. SQLite's driver lets the other threads in at each step: one for
+a batch in place of one for each row. No table is named here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -15,8 +17,8 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Executable,
-    FromClause,
     LargeBinary,
     Table,
     Text,
@@ -26,7 +28,9 @@ from sqlalchemy import (
     column,
     func,
     literal,
+    literal_column,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -58,16 +62,16 @@ class Statement:
 
 
 class Many:
-    """A statement over many rows in its two forms: `postgresql` takes them as one JSON text, in the parameter
-    `parameter`; `plain` takes them one by one, `members` says which member of a row a parameter is. `names` are the
-    members that each row must have."""
+    """A statement over many rows, which it takes as one JSON text in the parameter `parameter`. `names` are the members
+    that each row must have, in the order of `columns`."""
 
     names: tuple[str, ...]
+    columns: Sequence[Column[Any]]
     parameter: str
     postgresql: Any
-    plain: Any
-    members: Mapping[str, str]
+    sqlite: Any
     _driven: Driven | None = None
+    _processors: Sequence[Callable[[Any], Any] | None] = ()
 
     def execute(self, connection: Connection, rows: Rows) -> Any:
         """Run it for these rows, of which there is at least one. The result has `rowcount`, and the rows that it
@@ -75,11 +79,19 @@ class Many:
         if _is_postgresql(connection):
             return connection.execute(self.postgresql, {self.parameter: self.as_json(rows)})
         if self._driven is None:
-            self._driven = Driven(self.plain, connection.dialect, columns=list(self.members), members=self.members)
-        return self._driven.run_for_each(connection.connection.driver_connection, rows)
+            self._processors = [_processor(each, connection.dialect) for each in self.columns]
+            self._driven = Driven(self.sqlite, connection.dialect)
+        return self._driven.run(connection.connection.driver_connection, {self.parameter: self._as_arrays(rows)})
 
     def as_json(self, rows: Rows) -> str:
+        """For PostgreSQL: each row as an object, which has its place in it."""
         wanted = [{name: row[name] for name in self.names} | {"nth": nth} for nth, row in enumerate(rows)]
+        return orjson.dumps(wanted, default=bytes.hex).decode()
+
+    def _as_arrays(self, rows: Rows) -> str:
+        """For SQLite: each row as an array of values in the words of its columns."""
+        how = list(zip(self.names, self._processors, strict=True))
+        wanted = [[process(row[name]) if process else row[name] for name, process in how] for row in rows]
         return orjson.dumps(wanted, default=bytes.hex).decode()
 
 
@@ -97,15 +109,17 @@ class SaveMany(Many):
         also: Mapping[str, Any] | None = None,
     ) -> None:
         self.names = (*key, *columns)
+        self.columns = [table.c[name] for name in self.names]
         self.parameter = f"saved_{table.name}"
-        rows = _recordset(self.parameter, [table.c[name] for name in self.names])
-        by_key = [table.c[name] == rows.c[name] for name in key]
-        values = {name: _value(table.c[name], rows) for name in columns} | dict(also or {})
-        self.postgresql = update(table).where(*by_key, *found).values(values)
-        one_key = [table.c[name] == bindparam(f"at_{name}") for name in key]
-        one = {name: bindparam(f"to_{name}") for name in columns} | dict(also or {})
-        self.plain = update(table).where(*one_key, *found).values(one)
-        self.members = {f"at_{name}": name for name in key} | {f"to_{name}": name for name in columns}
+
+        def statement(given: Mapping[str, ColumnElement[Any]]) -> Any:
+            by_key = [table.c[name] == given[name] for name in key]
+            return (
+                update(table).where(*by_key, *found).values({name: given[name] for name in columns} | dict(also or {}))
+            )
+
+        self.postgresql = statement(_from_recordset(self.parameter, self.columns).values)
+        self.sqlite = statement(_from_arrays(self.parameter, self.columns).values)
 
 
 class AddMany(Many):
@@ -116,12 +130,16 @@ class AddMany(Many):
         self, table: Table, *, columns: Sequence[str], finish: Callable[[Any], Any] = lambda statement: statement
     ) -> None:
         self.names = tuple(columns)
+        self.columns = [table.c[name] for name in columns]
         self.parameter = f"added_{table.name}"
-        rows = _recordset(self.parameter, [table.c[name] for name in columns])
-        source = select(*(_value(table.c[name], rows) for name in columns)).order_by(rows.c.nth)
-        self.postgresql = finish(postgresql.insert(table).from_select(list(columns), source))
-        self.plain = finish(sqlite.insert(table))
-        self.members = {name: name for name in columns}
+
+        def statement(insert: Any, given: _Given) -> Any:
+            # Without a condition SQLite takes a conflict clause for a part of the join.
+            source = select(*given.values.values()).where(true()).order_by(given.nth)
+            return finish(insert.from_select(list(columns), source))
+
+        self.postgresql = statement(postgresql.insert(table), _from_recordset(self.parameter, self.columns))
+        self.sqlite = statement(sqlite.insert(table), _from_arrays(self.parameter, self.columns))
 
 
 class Together:
@@ -163,17 +181,47 @@ def _is_postgresql(connection: Connection) -> bool:
     return connection.dialect.name == POSTGRESQL
 
 
-def _recordset(parameter: str, columns: Sequence[Column[Any]]) -> FromClause:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The rows that a statement is given: a value for each column, by its name, and their order."""
+
+    values: Mapping[str, ColumnElement[Any]]
+    nth: ColumnElement[Any]
+
+
+def _from_recordset(parameter: str, columns: Sequence[Column[Any]]) -> _Given:
     shape = [column(each.name, Text() if _is_binary(each) else each.type) for each in columns]
     given = cast(bindparam(parameter, type_=Text()), JSON())
     rows = func.json_to_recordset(given).table_valued(*shape, column("nth", BigInteger()), name="given")
-    return rows.render_derived(with_types=True)
+    rows = rows.render_derived(with_types=True)
+    # JSON has no bytes: they come as hexadecimal text.
+    values = {
+        str(each.key): func.decode(rows.c[each.name], "hex") if _is_binary(each) else rows.c[each.name]
+        for each in columns
+    }
+    return _Given(values, rows.c.nth)
 
 
-def _value(target: Column[Any], rows: FromClause) -> ColumnElement[Any]:
-    """A row's value for a column. JSON has no bytes: they come as hexadecimal text."""
-    given: ColumnElement[Any] = rows.c[target.name]
-    return func.decode(given, "hex") if _is_binary(target) else given
+def _from_arrays(parameter: str, columns: Sequence[Column[Any]]) -> _Given:
+    rows = func.json_each(bindparam(parameter, type_=Text())).table_valued("key", "value", name="given")
+    return _Given({str(each.key): _at(rows.c.value, place, each) for place, each in enumerate(columns)}, rows.c.key)
+
+
+def _at(array: ColumnElement[Any], place: int, target: Column[Any]) -> ColumnElement[Any]:
+    """A row's value for a column of SQLite."""
+    path: ColumnElement[Any] = literal_column(f"'$[{place}]'")
+    if isinstance(target.type, JSON):
+        # As text, whatever it holds; null is no JSON but no value at all.
+        return func.nullif(array.op("->", return_type=Text())(path), literal_column("'null'"))
+    value: ColumnElement[Any] = array.op("->>", return_type=target.type)(path)
+    return func.unhex(value) if _is_binary(target) else value
+
+
+def _processor(target: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """How a value goes into the JSON text; None: as it is."""
+    if isinstance(target.type, JSON) or _is_binary(target):
+        return None
+    return target.type.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _is_binary(target: Column[Any]) -> bool:

@@ -1,12 +1,12 @@
-"""Statements on the driver's own cursor, compiled once: for a short read, and for each row of many that are written to
-SQLite, SQLAlchemy's part of an execution costs several times what the database's does."""
+"""Statements on the driver's own cursor, compiled once: SQLAlchemy's part of a short one costs several times what the
+database's does."""
 
 from collections import namedtuple
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Dialect
+from sqlalchemy import BindParameter, Dialect
 
 Processor = Callable[[Any], Any]
 
@@ -26,41 +26,26 @@ class Done:
 
 
 class Driven:
-    """A statement in the words of one dialect. `columns` are those that an INSERT without values fills; `members` says
-    where a parameter's value stands, where that is not its own name."""
+    """A statement in the words of one dialect."""
 
-    def __init__(
-        self,
-        statement: Any,
-        dialect: Dialect,
-        *,
-        columns: Collection[str] | None = None,
-        members: Mapping[str, str] | None = None,
-    ) -> None:
-        compiled = statement.compile(dialect=dialect, column_keys=columns)
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
         self.text = str(compiled)
         self._dialect, self._is_positional = dialect, compiled.positional
-        names = (compiled.positiontup if compiled.positional else list(compiled.params)) or []
-        binds = [(name, compiled.binds[name]) for name in names]
-        process = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in binds}
-        self._given = [(name, (members or {}).get(name, name), process[name]) for name, bind in binds if bind.required]
-        self._fixed = {
-            name: process[name](bind.effective_value) if process[name] else bind.effective_value
-            for name, bind in binds
-            if not bind.required
-        }
-        self._places = names if self._fixed else None
+        self._names = (compiled.positiontup if compiled.positional else list(compiled.params)) or []
+        # For each parameter: its name and how its value is given; or a value that is always the same.
+        self._places = [_place(name, compiled.binds[name], dialect) for name in self._names]
         self._selected = list(statement.exported_columns)
         self._row = _row_of([column.key for column in self._selected])
         self._reads: list[tuple[int, Processor]] | None = None
 
-    def parameters(self, row: Mapping[str, Any]) -> Any:
+    def parameters(self, given: Mapping[str, Any]) -> Any:
         """The values of one execution, as the driver takes them."""
-        if self._is_positional and self._places is None:
-            return [process(row[member]) if process else row[member] for _, member, process in self._given]
-        values = {name: process(row[member]) if process else row[member] for name, member, process in self._given}
-        values |= self._fixed
-        return [values[name] for name in self._places or ()] if self._is_positional else values
+        values = [
+            fixed if name is None else process(given[name]) if process else given[name]
+            for name, process, fixed in self._places
+        ]
+        return values if self._is_positional else dict(zip(self._names, values, strict=True))
 
     def values_of(self, cursor: Any) -> list[list[Any]]:
         """What was found, in the order of the statement's columns, as SQLAlchemy would give it."""
@@ -80,18 +65,21 @@ class Driven:
             if read is not None:
                 yield place, read
 
-    def run_for_each(self, connection: Any, rows: Sequence[Mapping[str, Any]]) -> Done:
-        """Run it once for each of these rows on the driver's connection."""
+    def run(self, connection: Any, given: Mapping[str, Any]) -> Done:
+        """Run it on the driver's connection."""
         cursor = connection.cursor()
-        parameters = [self.parameters(row) for row in rows]
+        cursor.execute(self.text, self.parameters(given))
         if not self._selected:
-            cursor.executemany(self.text, parameters)
             return Done(cursor.rowcount)
-        found = []
-        for values in parameters:
-            cursor.execute(self.text, values)
-            found += self.values_of(cursor)
-        return Done(len(found), [self._row(*row) for row in found])
+        rows = [self._row(*row) for row in self.values_of(cursor)]
+        return Done(len(rows), rows)
+
+
+def _place(name: str, bind: BindParameter[Any], dialect: Dialect) -> tuple[str | None, Processor | None, Any]:
+    process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if bind.required:
+        return name, process, None
+    return None, None, process(bind.effective_value) if process else bind.effective_value
 
 
 def _row_of(names: Sequence[str]) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from webhook_app.domain.errors import DatabaseBusy, DatabaseUnavailable, Unstorable
 
 FIRST_SAFE_SQLITE = (3, 51, 3)  # Before it, two WAL connections can lose a commit (the "WAL reset" race).
+HAS_UNHEX = (3, 41, 0)
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 30_000
 BUSY_TIMEOUT_MS = 10_000
@@ -193,6 +194,8 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # We say BEGIN ourselves.
+        if sqlite_module().sqlite_version_info < HAS_UNHEX:
+            raw.create_function("unhex", 1, lambda text: None if text is None else bytes.fromhex(text))
         cursor = raw.cursor()
         for pragma in (
             "journal_mode = WAL",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, bindparam, func, select
+from sqlalchemy import Connection, Integer, Text, bindparam, func, literal_column, select
 
 from webhook_app.domain.chain import GENESIS, HASHED, hash_of
 from webhook_app.domain.counting import ENDS_TOLD, late_ones
@@ -50,7 +50,9 @@ HISTORIES = Statement(
         .order_by(EVENTS.c.track_id, EVENTS.c.position)
     )
 )
-SEAL = SaveMany(EVENTS, key=["position"], columns=["seq", "previous_hash", "hash"], found=[EVENTS.c.seq.is_(None)])
+# The plus keeps SQLite from the index of seq: it would look through all rows without one for each that is given.
+UNNUMBERED = literal_column("+events.seq").is_(None)
+SEAL = SaveMany(EVENTS, key=["position"], columns=["seq", "previous_hash", "hash"], found=[UNNUMBERED])
 CHAIN = SaveMany(EVENTS, key=["position"], columns=["previous_hash", "hash"], found=[EVENTS.c.hash.is_(None)])
 SEAL_AND_COUNT = Together(SEAL, counters.ADD_UP, called=[NOTIFIED])
 COMMITTED_WITHIN = timedelta(minutes=10)
