@@ -146,7 +146,9 @@ def _apply(
     def settle(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
         applied = iter(verdicts)
         pairs.extend((i, next(applied) if i.outcome is not None else _unapplied(i, erased)) for i in judged)
-        return [_settled(item, verdict, now) for item, verdict in pairs]
+        # A double in the same batch has no verdict of its own on record.
+        first = {_key(item): _settled(item, verdict, now) for item, verdict in reversed(pairs)}
+        return list(first.values())
 
     apply(connection, reports, policy=policy, now=now, announce=announce, settle=settle)
     gone = {_key(item) for item, verdict in pairs if verdict is Verdict.ERASED or item.names_track_id in erased}
