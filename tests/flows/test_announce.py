@@ -152,10 +152,10 @@ def test_the_bodies_of_many_events_are_made_together(postman: Postman) -> None:
     assert len(postman.world.rows(EventRow, EventRow.seq.is_(None))) == 0
 
 
-def test_a_client_may_have_a_hundred_endpoints(postman: Postman) -> None:
+def test_a_client_may_have_twenty_endpoints(postman: Postman) -> None:
     for n in range(subscribe.MOST_ENDPOINTS):
         postman.endpoint(f"{URL}/{n}")
-    with pytest.raises(InvalidField, match="100 endpoints"):
+    with pytest.raises(InvalidField, match="20 endpoints"):
         postman.endpoint()
 
 

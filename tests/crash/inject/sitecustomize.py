@@ -64,7 +64,7 @@ class CrashPoints:
         place = self.called.pop(thread(), None)
         if place is not None:
             self.visit(f"{place}:after_call")
-        connection.info["crash_wrote"] = False
+        connection.info["crash_wrote"], connection.info["crash_changes"] = False, changes(connection)
 
     def executed(self, connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
         if WRITES.search(statement) and (cursor.rowcount != 0 or "RETURNING" in statement):
@@ -72,7 +72,8 @@ class CrashPoints:
 
     def before_commit(self, connection: Any) -> None:
         place = at_work()
-        if place is not None and connection.info.get("crash_wrote"):
+        wrote = connection.info.get("crash_wrote") or changes(connection) != connection.info.get("crash_changes")
+        if place is not None and wrote:
             self.visit(f"{place}:before_commit")
             connection.info["crash_committing"] = place
 
@@ -110,6 +111,12 @@ def at_work() -> str | None:
             return f"{os.path.basename(code.co_filename).removesuffix('.py')}.{code.co_name}"
         frame = frame.f_back
     return None
+
+
+def changes(connection: Any) -> int:
+    """How many rows SQLite has changed so far on this connection, whoever ran the statements."""
+    found: int = getattr(connection.connection.driver_connection, "total_changes", 0)
+    return found
 
 
 def thread() -> int:
