@@ -51,11 +51,17 @@ def canonical(value: Any) -> str:
     if isinstance(value, datetime):
         return encode_basestring(instant(value))
     if isinstance(value, Mapping):
-        members = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-        return "{" + ",".join(f"{encode_basestring(name)}:{canonical(value[name])}" for name in members) + "}"
+        return "{" + ",".join(f"{encode_basestring(name)}:{canonical(value[name])}" for name in _sorted(value)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(canonical, value)) + "]"
     raise TypeError(f"JSON has no {type(value).__name__}")
+
+
+def _sorted(names: Mapping[str, Any]) -> list[str]:
+    """By UTF-16 code units, which is Python's own order but for names with characters beyond the first plane."""
+    if "".join(names).isascii():
+        return sorted(names)
+    return sorted(names, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
 
 
 def instant(at: datetime) -> str:
