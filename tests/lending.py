@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import make_url
 
 from tests import databases
 
@@ -54,7 +55,8 @@ class Lender:
 
     @staticmethod
     def _connect(url: str) -> psycopg.Connection[Any]:
-        return psycopg.connect(url, autocommit=True)
+        plain = make_url(url).set(drivername="postgresql")  # The driver knows no names of SQLAlchemy's.
+        return psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True)
 
     @staticmethod
     def _rows(connection: psycopg.Connection[Any], table: str) -> list[str]:
