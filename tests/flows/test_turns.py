@@ -73,6 +73,18 @@ def test_failures_of_what_was_under_way_when_it_opened_count_no_further(postman:
     assert breaker.open_until > first
 
 
+def test_one_that_asks_for_time_gets_it_also_when_its_breaker_is_open_already(postman: Postman) -> None:
+    postman.endpoint()
+    for _ in range(6):
+        postman.ended()
+    claims = postman.claim()
+    postman.net.answer(URL, *[FAILED] * 5, refused(429, retry_after_s=600))
+    for claim in claims:
+        postman.record(postman.post(claim))
+    (breaker,) = postman.breakers()
+    assert (breaker.failures, breaker.open_until) == (5, postman.world.at + timedelta(seconds=600))
+
+
 def test_a_worker_keeps_what_it_is_sending(postman: Postman) -> None:
     postman.ended(webhook=URL)
     (claim,) = postman.claim(owner="w1")

@@ -50,12 +50,16 @@ def test_an_exception_undoes_the_whole_transaction(store: Store) -> None:
         assert connection.scalar(select(Job.priority)) == 0
 
 
-def test_a_look_leaves_its_connection_fit_for_transactions(database_url: str) -> None:
+@pytest.mark.parametrize("way", ["looking", "driving"])
+def test_a_look_leaves_its_connection_fit_for_transactions(database_url: str, way: str) -> None:
     """It has no transaction on PostgreSQL, and the next user of the same connection needs one."""
     store = Store(database_url, pool_size=1)
     rows.make_job(store)
-    with store.looking() as connection:
-        assert connection.scalar(select(Job.priority)) == 0
+    with store.looking() if way == "looking" else store.driving() as connection:
+        found = connection.execute(
+            text("SELECT priority FROM jobs") if way == "looking" else "SELECT priority FROM jobs"
+        )
+        assert found.fetchone()[0] == 0
 
     def fail_half_way() -> None:
         with store.writing() as connection:

@@ -45,23 +45,6 @@ def test_rows_are_those_of_sqlalchemy(store: Store, pictures: int) -> None:
     assert of_job(store, track_id, most=0) == []
 
 
-def test_a_lookup_leaves_its_connection_fit_for_transactions(database_url: str) -> None:
-    store = Store(database_url, pool_size=1)
-    track_id = rows.make_job(store)
-    assert len(of_job(store, track_id)) == 1
-
-    def fail_half_way() -> None:
-        with store.writing() as connection:
-            connection.execute(update(Job).values(priority=5))
-            raise RuntimeError("half-way")
-
-    with pytest.raises(RuntimeError, match="half-way"):
-        fail_half_way()
-    with store.reading() as connection:
-        assert connection.scalar(select(Job.priority)) == 0
-    store.dispose()
-
-
 def test_it_sees_what_was_committed_a_moment_ago(store: Store) -> None:
     track_id = rows.make_job(store)
     for priority in range(3):

@@ -115,10 +115,11 @@ class Breaker:
     failing_since: datetime | None = None
     open_until: datetime | None = None
 
-    def failed(self, answered: Answered, *, jitter: float, now: datetime) -> "Breaker":
-        """After one more failure. A receiver that asked for time gets it, however few failures there were."""
-        failures, until = self.failures + 1, self.open_until
-        if failures >= FAILURES_BEFORE_OPEN:
+    def failed(self, answered: Answered, *, counts: bool = True, jitter: float, now: datetime) -> "Breaker":
+        """After one more failure; one that does not count tells no more than the ones before. A receiver that asked
+        for time gets it, however few failures there were."""
+        failures, until = self.failures + counts, self.open_until
+        if counts and failures >= FAILURES_BEFORE_OPEN:
             span = min(OPEN_FIRST_S * 2 ** min(failures - FAILURES_BEFORE_OPEN, 20), OPEN_MOST_S)
             until = now + timedelta(seconds=span * (1 - JITTER * jitter))
         if answered.retry_after_s:

@@ -235,8 +235,8 @@ def _learned(connection: Connection, sent: Sequence[Sent], now: datetime) -> dic
         else:
             known = before or Breaker()
             # What was under way when it opened says nothing new: sixteen such failures would open it for minutes.
-            new = each.claim.is_probe or not known.is_open(now)
-            failure = known.failed(each.answered, jitter=random.random(), now=now) if new else known
+            counts = each.claim.is_probe or not known.is_open(now)
+            failure = known.failed(each.answered, counts=counts, jitter=random.random(), now=now)
             breakers[each.claim.receiver] = failure
     return breakers
 
