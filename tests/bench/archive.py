@@ -34,7 +34,7 @@ from webhook_app.storage.local import LocalStorage
 from webhook_app.store import images
 from webhook_app.store.engine import Store
 
-PICTURES = 16
+PICTURES = 64
 AT_ONCE = 4
 LARGE_BYTES = 50 * 1024 * 1024
 LARGEST = 64 * 1024 * 1024

@@ -27,6 +27,8 @@ from webhook_app.pictures.structure import (
 MAX_PIXELS = 16_777_216
 # Method 2 takes half the CPU of the default 4, and 5 % more bytes.
 WEBP_QUALITY, WEBP_METHOD = 80, 2
+# Pillow's own choice for thumbnails; LANCZOS takes half as much CPU again, which nobody sees at these sizes.
+FILTER = Image.Resampling.BICUBIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 def _fit(picture: Image.Image, size: int) -> Image.Image:
     fitted = picture.copy()
-    fitted.thumbnail((size, size), Image.Resampling.LANCZOS)
+    fitted.thumbnail((size, size), FILTER)
     return fitted
 
 
