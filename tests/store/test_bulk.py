@@ -52,8 +52,8 @@ def test_changes_of_all_tables_are_written_together(store: Store) -> None:
     track_id = rows.make_job(store)
     with store.writing() as connection:
         rows.add(connection, Slot, {"provider": "modelslab", "n": 0, "track_id": track_id, "free_at": rows.NOW})
-        job = dict(jobs.lock(connection, [track_id])[track_id]._mapping) | {"waiting_for": "archive"}
-        found = changes.read(connection, [track_id], with_images=True)
+        found = changes.lock(connection, [track_id], with_images=True)
+        job = found.jobs[track_id] | {"waiting_for": "archive"}
         attempt = found.attempts[track_id, 1] | {"note": ODD}
         image = found.images[track_id][0] | {"sources": [ODD]}
         told = [Event(kind, "worker", rows.NOW, track_id) for kind in (EventType.JOB_QUEUED, EventType.JOB_SUBMITTED)]
@@ -63,7 +63,7 @@ def test_changes_of_all_tables_are_written_together(store: Store) -> None:
     with store.reading() as connection:
         assert connection.scalar(select(Slot.track_id)) is None
         assert connection.scalars(select(EventRow.type).order_by(EventRow.position)).all() == [e.type for e in told]
-        found = changes.read(connection, [track_id], with_images=True)
+        found = changes.lock(connection, [track_id], with_images=True)
         assert found.attempts[track_id, 1]["note"] == ODD
         assert found.images[track_id][0]["sources"] == [ODD]
     assert row_of(store, track_id)["waiting_for"] == "archive"

@@ -10,7 +10,7 @@ from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.events import Event
 from webhook_app.domain.outcome import Finished, NotSent, Outcome, Witness
 from webhook_app.flows import tally
-from webhook_app.store import changes, erasures, jobs
+from webhook_app.store import changes, erasures
 from webhook_app.store.batches import End
 
 
@@ -28,11 +28,9 @@ class Ledger:
     """The locked rows of a batch as they are now, and the events that tell how they came there."""
 
     def __init__(self, connection: Connection, reports: Sequence[Report]) -> None:
-        ids = sorted({report.track_id for report in reports})
-        self.jobs = {track_id: dict(row._mapping) for track_id, row in jobs.lock(connection, ids).items()}
         finished = any(isinstance(report.outcome, Finished) for report in reports)
-        found = changes.read(connection, sorted(self.jobs), with_images=finished)
-        self.attempts, self.images = found.attempts, found.images
+        found = changes.lock(connection, [report.track_id for report in reports], with_images=finished)
+        self.jobs, self.attempts, self.images = found.jobs, found.attempts, found.images
         erased = [track_id for track_id, row in self.jobs.items() if row["erased_at"] is not None]
         self.erasing = erasures.open_among(connection, erased) if erased else {}
         self.changed_jobs: set[str] = set()

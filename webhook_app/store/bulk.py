@@ -22,6 +22,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    TypeDecorator,
     any_,
     bindparam,
     cast,
@@ -34,10 +35,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
 
-from webhook_app.store.driven import Driven
+from webhook_app.store.driven import POSTGRESQL, Driven, driver_of
 
-POSTGRESQL = "postgresql"
+SQLITE = "sqlite"
 Rows = Sequence[Mapping[str, Any]]
 Among = Callable[[Any], ColumnElement[bool]]
 
@@ -61,6 +63,60 @@ class Statement:
         return connection.execute(statement, {"ids": list(ids), **values})
 
 
+class Find:
+    """A SELECT whose condition is a list of keys, on the driver's own cursor: for what is read with every callback.
+    `build` gets `among`, which it calls once, with the column of the keys."""
+
+    def __init__(self, build: Callable[[Among], Executable]) -> None:
+        self._build = build
+        self._driven: dict[tuple[str, bool], Driven] = {}
+
+    def rows(self, connection: Connection, keys: Sequence[Any]) -> list[list[Any]]:
+        """Each row in the order of the statement's columns."""
+        dialect, is_one = connection.dialect, len(keys) == 1
+        driven = self._driven.get((dialect.name, is_one))
+        if driven is None:
+            driven = self._driven[dialect.name, is_one] = Driven(self._build(_AMONG[dialect.name, is_one]), dialect)
+        return driven.values(driver_of(connection), {"keys": keys[0] if is_one else keys})
+
+
+class _Listed(TypeDecorator[Any]):
+    """Keys as one JSON text, each in the words of its column."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, key: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.key = key
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], str]:
+        process = _processor_of(self.key, dialect)
+        return lambda keys: orjson.dumps([process(key) for key in keys] if process else keys).decode()
+
+
+def _equal(key: Any) -> Any:
+    return key == bindparam("keys", type_=key.type)
+
+
+def _in_array(key: Any) -> Any:
+    return key == any_(bindparam("keys", type_=ARRAY(key.type)))
+
+
+def _in_json(key: Any) -> Any:
+    listed = func.json_each(bindparam("keys", type_=_Listed(key.type))).table_valued("value", name="given")
+    return key.in_(select(listed.c.value))
+
+
+# By dialect, and whether there is one key: the ordinary case, and PostgreSQL keeps its plan, but not that of a list.
+_AMONG: dict[tuple[str, bool], Among] = {
+    (POSTGRESQL, True): _equal,
+    (POSTGRESQL, False): _in_array,
+    (SQLITE, True): _equal,
+    (SQLITE, False): _in_json,
+}
+
+
 class Many:
     """A statement over many rows, which it takes as one JSON text in the parameter `parameter`. `names` are the members
     that each row must have, in the order of `columns`."""
@@ -70,26 +126,31 @@ class Many:
     parameter: str
     postgresql: Any
     sqlite: Any
-    _driven: Driven | None = None
-    _processors: Sequence[Callable[[Any], Any] | None] = ()
+
+    def __init__(self) -> None:
+        self._driven: dict[str, Driven] = {}
+        self._processors: Sequence[Callable[[Any], Any] | None] | None = None
 
     def execute(self, connection: Connection, rows: Rows) -> Any:
         """Run it for these rows, of which there is at least one. The result has `rowcount`, and the rows that it
         returns."""
-        if _is_postgresql(connection):
-            return connection.execute(self.postgresql, {self.parameter: self.as_json(rows)})
-        if self._driven is None:
-            self._processors = [_processor(each, connection.dialect) for each in self.columns]
-            self._driven = Driven(self.sqlite, connection.dialect)
-        return self._driven.run(connection.connection.driver_connection, {self.parameter: self._as_arrays(rows)})
+        dialect = connection.dialect
+        driven = self._driven.get(dialect.name)
+        if driven is None:
+            statement = self.postgresql if dialect.name == POSTGRESQL else self.sqlite
+            driven = self._driven[dialect.name] = Driven(statement, dialect)
+        given = self.as_json(rows) if dialect.name == POSTGRESQL else self._as_arrays(rows, dialect)
+        return driven.run(driver_of(connection), {self.parameter: given})
 
     def as_json(self, rows: Rows) -> str:
         """For PostgreSQL: each row as an object, which has its place in it."""
         wanted = [{name: row[name] for name in self.names} | {"nth": nth} for nth, row in enumerate(rows)]
         return orjson.dumps(wanted, default=bytes.hex).decode()
 
-    def _as_arrays(self, rows: Rows) -> str:
+    def _as_arrays(self, rows: Rows, dialect: Dialect) -> str:
         """For SQLite: each row as an array of values in the words of its columns."""
+        if self._processors is None:
+            self._processors = [_processor(each, dialect) for each in self.columns]
         how = list(zip(self.names, self._processors, strict=True))
         wanted = [[process(row[name]) if process else row[name] for name, process in how] for row in rows]
         return orjson.dumps(wanted, default=bytes.hex).decode()
@@ -108,6 +169,7 @@ class SaveMany(Many):
         found: Sequence[ColumnElement[bool]] = (),
         also: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__()
         self.names = (*key, *columns)
         self.columns = [table.c[name] for name in self.names]
         self.parameter = f"saved_{table.name}"
@@ -129,6 +191,7 @@ class AddMany(Many):
     def __init__(
         self, table: Table, *, columns: Sequence[str], finish: Callable[[Any], Any] = lambda statement: statement
     ) -> None:
+        super().__init__()
         self.names = tuple(columns)
         self.columns = [table.c[name] for name in columns]
         self.parameter = f"added_{table.name}"
@@ -149,7 +212,7 @@ class Together:
     def __init__(self, *parts: Many, called: Sequence[ColumnElement[Any]] = ()) -> None:
         self._parts = parts
         self._called = called
-        self._made: dict[tuple[tuple[int, ...], bool], Executable] = {}
+        self._made: dict[tuple[tuple[int, ...], bool], Driven] = {}
 
     def execute(self, connection: Connection, *rows_of_parts: Rows, **arguments: Any) -> list[int]:
         """Run each part for its rows, in this order; a part without rows is left out. Returns how many rows each found
@@ -161,19 +224,19 @@ class Together:
             return counts
         if _is_postgresql(connection):
             parameters = {self._parts[n].parameter: self._parts[n].as_json(rows_of_parts[n]) for n in used}
-            statement = self._statement(used, calls=bool(arguments))
-            found = list(connection.execute(statement, parameters | arguments).one())[: len(used)]
+            driven = self._driven(connection.dialect, used, calls=bool(arguments))
+            found = driven.values(driver_of(connection), parameters | arguments)[0][: len(used)]
         else:
             found = [self._parts[n].execute(connection, rows_of_parts[n]).rowcount for n in used]
         for n, count in zip(used, found, strict=True):
             counts[n] = count
         return counts
 
-    def _statement(self, used: tuple[int, ...], *, calls: bool) -> Executable:
+    def _driven(self, dialect: Dialect, used: tuple[int, ...], *, calls: bool) -> Driven:
         if (used, calls) not in self._made:
             done = [self._parts[n].postgresql.returning(literal(1)).cte(f"part_{n}") for n in used]
             counts = (select(func.count()).select_from(part).scalar_subquery() for part in done)
-            self._made[used, calls] = select(*counts, *(self._called if calls else ()))
+            self._made[used, calls] = Driven(select(*counts, *(self._called if calls else ())), dialect)
         return self._made[used, calls]
 
 
@@ -221,7 +284,11 @@ def _processor(target: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | 
     """How a value goes into the JSON text; None: as it is."""
     if isinstance(target.type, JSON) or _is_binary(target):
         return None
-    return target.type.dialect_impl(dialect).bind_processor(dialect)
+    return _processor_of(target.type, dialect)
+
+
+def _processor_of(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _is_binary(target: Column[Any]) -> bool:

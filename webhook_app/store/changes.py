@@ -1,5 +1,4 @@
-"""The rows that a batch of reports is about, read and written together. The locks of the jobs are held; nothing here
-commits."""
+"""The rows that a batch of reports is about, locked, read and written together. Nothing here commits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +9,19 @@ from sqlalchemy import Connection, select
 from webhook_app.domain.events import Event
 from webhook_app.store import attempts, callbacks, events, images, jobs, slots
 from webhook_app.store.attempts import ATTEMPTS
-from webhook_app.store.bulk import Statement, Together
+from webhook_app.store.bulk import Find, Together
 from webhook_app.store.images import IMAGES
+from webhook_app.store.jobs import JOBS
 
 Rows = Sequence[dict[str, Any]]
 ADD = Together(images.ADD, events.ADD, called=[events.NOTIFIED])
 WRITE = Together(
     jobs.SAVE, attempts.SAVE, images.SAVE, slots.RELEASE, callbacks.SETTLE, events.ADD, called=[events.NOTIFIED]
 )
-ALONE = Statement(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_id)))
+LOCKED = Find(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
+ALONE = Find(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_id)))
 # A row for each attempt and picture of a job: one and one, nearly always.
-WITH_IMAGES = Statement(
+WITH_IMAGES = Find(
     lambda among: (
         select(ATTEMPTS, IMAGES)
         .outerjoin(IMAGES, IMAGES.c.track_id == ATTEMPTS.c.track_id)
@@ -28,25 +29,29 @@ WITH_IMAGES = Statement(
         .order_by(ATTEMPTS.c.track_id, IMAGES.c.index)
     )
 )
+OF_JOB = [column.key for column in JOBS.c]
 OF_ATTEMPT = [column.key for column in ATTEMPTS.c]
 OF_IMAGE = [column.key for column in IMAGES.c]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Attempts by (track_id, n), and pictures by track_id and then by index, as rows to be changed."""
+    """Jobs by track_id, attempts by (track_id, n), pictures by track_id and then by index, as rows to be changed."""
 
+    jobs: dict[str, dict[str, Any]]
     attempts: dict[tuple[str, int], dict[str, Any]]
     images: dict[str, dict[int, dict[str, Any]]]
 
 
-def read(connection: Connection, track_ids: Sequence[str], *, with_images: bool) -> Found:
-    """The attempts of these jobs, and their pictures when asked for: those of a job without any attempt are not wanted
-    by anybody."""
-    found = Found({}, {})
-    if not track_ids:
+def lock(connection: Connection, track_ids: Sequence[str], *, with_images: bool) -> Found:
+    """These jobs, locked as `jobs.lock` does, then their attempts, and their pictures when asked for: those of a job
+    without any attempt are not wanted by anybody."""
+    wanted = sorted(set(track_ids))
+    locked = [dict(zip(OF_JOB, row, strict=True)) for row in LOCKED.rows(connection, wanted)] if wanted else []
+    found = Found({job["track_id"]: job for job in locked}, {}, {})
+    if not locked:
         return found
-    for row in (WITH_IMAGES if with_images else ALONE).execute(connection, track_ids):
+    for row in (WITH_IMAGES if with_images else ALONE).rows(connection, list(found.jobs)):
         attempt = dict(zip(OF_ATTEMPT, row, strict=False))
         found.attempts.setdefault((attempt["track_id"], attempt["n"]), attempt)
         image = dict(zip(OF_IMAGE, row[len(OF_ATTEMPT) :], strict=False))

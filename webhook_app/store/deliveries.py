@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from webhook_app.domain.webhooks import DeliveryStatus, Reason
 from webhook_app.store.bulk import AddMany, SaveMany, Statement, table_of
+from webhook_app.store.lookup import Lookup
 from webhook_app.store.tables import Delivery, DeliveryAttempt, Endpoint, EventRow, Job
 from webhook_app.store.types import Instant
 
@@ -36,25 +37,27 @@ FREE = or_(DELIVERIES.c.lease_until.is_(None), DELIVERIES.c.lease_until < bindpa
 DUE = (PENDING, DELIVERIES.c.due_at <= bindparam("now", type_=Instant()), FREE)
 SEALED = EVENTS.c.seq.between(bindparam("first"), bindparam("last"))
 # Who wants the events of this stretch of the log, whatever their type: endpoints, and jobs with a URL of their own.
-WANTED = union_all(
-    select(
-        EVENTS.c.seq,
-        EVENTS.c.type,
-        ENDPOINTS.c.events.label("wanted"),
-        ENDPOINTS.c.url,
-        EVENTS.c.client_id,
-        ENDPOINTS.c.endpoint_id,
-        ENDPOINTS.c.created_at,
-    ).where(SEALED, EVENTS.c.client_id == ENDPOINTS.c.client_id, ENDPOINTS.c.disabled_at.is_(None)),
-    select(
-        EVENTS.c.seq,
-        EVENTS.c.type,
-        JOBS.c.webhook_events,
-        JOBS.c.webhook,
-        EVENTS.c.client_id,
-        cast(null(), Text()),
-        JOBS.c.created_at,
-    ).where(SEALED, EVENTS.c.track_id == JOBS.c.track_id, JOBS.c.webhook.is_not(None), JOBS.c.erased_at.is_(None)),
+WANTED = Lookup(
+    union_all(
+        select(
+            EVENTS.c.seq,
+            EVENTS.c.type,
+            ENDPOINTS.c.events.label("wanted"),
+            ENDPOINTS.c.url,
+            EVENTS.c.client_id,
+            ENDPOINTS.c.endpoint_id,
+            ENDPOINTS.c.created_at,
+        ).where(SEALED, EVENTS.c.client_id == ENDPOINTS.c.client_id, ENDPOINTS.c.disabled_at.is_(None)),
+        select(
+            EVENTS.c.seq,
+            EVENTS.c.type,
+            JOBS.c.webhook_events,
+            JOBS.c.webhook,
+            EVENTS.c.client_id,
+            cast(null(), Text()),
+            JOBS.c.created_at,
+        ).where(SEALED, EVENTS.c.track_id == JOBS.c.track_id, JOBS.c.webhook.is_not(None), JOBS.c.erased_at.is_(None)),
+    )
 )
 BY_SEQ = Statement(lambda among: select(EVENTS).where(among(EVENTS.c.seq)).order_by(EVENTS.c.seq))
 NEW_COLUMNS = (
@@ -126,10 +129,10 @@ ADD_ATTEMPTS = AddMany(
 )
 
 
-def wanted(connection: Connection, *, first: int, last: int) -> list[Row[Any]]:
+def wanted(connection: Connection, *, first: int, last: int) -> list[Any]:
     """Who wants the events from number `first` to `last`: `seq, type, wanted` (types, None for the defaults), `url,
     client_id, endpoint_id` (None: the job itself names the URL); of one event endpoints first, the oldest first."""
-    rows = connection.execute(WANTED, {"first": first, "last": last}).all()
+    rows = WANTED.within(connection, {"first": first, "last": last})
     return sorted(rows, key=lambda row: (row.seq, row.endpoint_id is None, row.created_at, row.endpoint_id or ""))
 
 

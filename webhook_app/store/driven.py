@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BindParameter, Dialect
+from sqlalchemy import BindParameter, Connection, Dialect
+from sqlalchemy.exc import DBAPIError
 
+POSTGRESQL = "postgresql"
 Processor = Callable[[Any], Any]
 
 
@@ -26,30 +28,25 @@ class Done:
 
 
 class Driven:
-    """A statement in the words of one dialect."""
+    """A statement in the words of one dialect, with its parameters by place."""
 
     def __init__(self, statement: Any, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self.text = str(compiled)
-        self._dialect, self._is_positional = dialect, compiled.positional
-        self._names = (compiled.positiontup if compiled.positional else list(compiled.params)) or []
+        self._dialect, self._is_postgresql = dialect, dialect.name == POSTGRESQL
+        # `$1` is what PostgreSQL itself calls them: the driver has nothing to translate.
+        words: Any = type(dialect)
+        words = words(paramstyle="numeric_dollar") if self._is_postgresql else dialect
+        compiled = statement.compile(dialect=words)
+        self._text = str(compiled)
         # For each parameter: its name and how its value is given; or a value that is always the same.
-        self._places = [_place(name, compiled.binds[name], dialect) for name in self._names]
+        self._places = [_place(name, compiled.binds[name], dialect) for name in compiled.positiontup or []]
         self._selected = list(statement.exported_columns)
         self._row = _row_of([column.key for column in self._selected])
         self._reads: list[tuple[int, Processor]] | None = None
 
-    def parameters(self, given: Mapping[str, Any]) -> Any:
-        """The values of one execution, as the driver takes them."""
-        values = [
-            fixed if name is None else process(given[name]) if process else given[name]
-            for name, process, fixed in self._places
-        ]
-        return values if self._is_positional else dict(zip(self._names, values, strict=True))
-
-    def values_of(self, cursor: Any) -> list[list[Any]]:
-        """What was found, in the order of the statement's columns, as SQLAlchemy would give it."""
-        found = [list(row) for row in cursor.fetchall()]
+    def values(self, connection: Any, given: Mapping[str, Any]) -> list[list[Any]]:
+        """Run it on the driver's connection: what was found, in the order of the statement's columns, as SQLAlchemy
+        would give it. Raises SQLAlchemy's errors."""
+        cursor, found = self._answer(connection, given)
         if self._reads is None:
             # Known from the first answer on: how some types are read depends on what the database calls them.
             self._reads = list(self._readers([column[1] for column in cursor.description]))
@@ -59,20 +56,41 @@ class Driven:
                     row[place] = read(row[place])
         return found
 
+    def run(self, connection: Any, given: Mapping[str, Any]) -> Done:
+        """Run it on the driver's connection. Raises SQLAlchemy's errors."""
+        if not self._selected:
+            return Done(self._answer(connection, given)[0].rowcount)
+        rows = [self._row(*row) for row in self.values(connection, given)]
+        return Done(len(rows), rows)
+
+    def _answer(self, connection: Any, given: Mapping[str, Any]) -> tuple[Any, list[list[Any]]]:
+        """The cursor and what it found, as the driver gives it."""
+        dbapi: Any = self._dialect.loaded_dbapi
+        values = [
+            fixed if name is None else process(given[name]) if process else given[name]
+            for name, process, fixed in self._places
+        ]
+        try:
+            cursor = dbapi.RawCursor(connection) if self._is_postgresql else connection.cursor()
+            cursor.execute(self._text, values)
+            return cursor, [list(row) for row in cursor.fetchall()] if self._selected else []
+        except dbapi.Error as error:
+            lost = self._dialect.is_disconnect(error, connection, None)
+            raise DBAPIError.instance(
+                self._text,
+                None,
+                error,
+                dbapi.Error,
+                hide_parameters=True,
+                connection_invalidated=lost,
+                dialect=self._dialect,
+            ) from error
+
     def _readers(self, given_types: Sequence[Any]) -> Iterator[tuple[int, Processor]]:
         for place, (column, given) in enumerate(zip(self._selected, given_types, strict=True)):
             read = column.type.dialect_impl(self._dialect).result_processor(self._dialect, given)
             if read is not None:
                 yield place, read
-
-    def run(self, connection: Any, given: Mapping[str, Any]) -> Done:
-        """Run it on the driver's connection."""
-        cursor = connection.cursor()
-        cursor.execute(self.text, self.parameters(given))
-        if not self._selected:
-            return Done(cursor.rowcount)
-        rows = [self._row(*row) for row in self.values_of(cursor)]
-        return Done(len(rows), rows)
 
 
 def _place(name: str, bind: BindParameter[Any], dialect: Dialect) -> tuple[str | None, Processor | None, Any]:
@@ -84,3 +102,8 @@ def _place(name: str, bind: BindParameter[Any], dialect: Dialect) -> tuple[str |
 
 def _row_of(names: Sequence[str]) -> Callable[..., Any]:
     return namedtuple("Row", names, rename=True)
+
+
+def driver_of(connection: Connection) -> Any:
+    """The driver's connection, in the same transaction."""
+    return connection.connection.driver_connection

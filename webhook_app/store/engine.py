@@ -106,8 +106,8 @@ class Store:
                 if not self.is_sqlite:
                     pooled.driver_connection.autocommit = True  # type: ignore[union-attr]
                 yield pooled.driver_connection
-            except self._driver.Error as error:
-                if self.engine.dialect.is_disconnect(error, pooled.driver_connection, None):
+            except DBAPIError as error:
+                if error.connection_invalidated:
                     pooled.invalidate(error)
                 raise
             finally:

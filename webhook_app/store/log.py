@@ -15,6 +15,7 @@ from webhook_app.domain.events import EventType
 from webhook_app.domain.outcome import Witness
 from webhook_app.store import counters
 from webhook_app.store.bulk import SaveMany, Statement, Together, table_of
+from webhook_app.store.lookup import Lookup
 from webhook_app.store.tables import EventRow
 
 FEED_CHANNEL = "webhook_app_feed"
@@ -24,7 +25,7 @@ TOLD = [EVENTS.c[name] for name in ("position", *HASHED) if name not in ("seq", 
 LAST = select(EVENTS.c.seq, EVENTS.c.hash).where(EVENTS.c.seq.is_not(None)).order_by(EVENTS.c.seq.desc()).limit(1)
 LAST_NOW = LAST.subquery()
 # With the log's end in each row: one snapshot, and one round trip.
-UNSEALED = (
+UNSEALED = Lookup(
     select(
         *TOLD,
         select(LAST_NOW.c.seq).scalar_subquery().label("last_seq"),
@@ -57,6 +58,7 @@ CHAIN = SaveMany(EVENTS, key=["position"], columns=["previous_hash", "hash"], fo
 SEAL_AND_COUNT = Together(SEAL, counters.ADD_UP, called=[NOTIFIED])
 COMMITTED_WITHIN = timedelta(minutes=10)
 SEALER_LOCK = 0x57_41_50_50  # Any constant: all sealers of an installation agree on it.
+TRY_TO_LOCK = Lookup(select(func.pg_try_advisory_xact_lock(literal_column(str(SEALER_LOCK))).label("is_mine")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def may_seal(connection: Connection) -> bool:
     """Become the only sealer until the transaction ends; False when another one is at work."""
     if connection.dialect.name != "postgresql":
         return True  # The write lock is ours already.
-    return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(SEALER_LOCK))))
+    [row] = TRY_TO_LOCK.within(connection, {})
+    return bool(row.is_mine)
 
 
 def wait_for_sealer(connection: Connection) -> None:
@@ -118,7 +121,7 @@ def numbers_since(connection: Connection, since: datetime) -> tuple[int, int]:
 
 def unsealed(connection: Connection, *, limit: int) -> Unsealed:
     """The oldest committed events without a number. For the only sealer."""
-    rows = connection.execute(UNSEALED, {"most": limit}).all()
+    rows = UNSEALED.within(connection, {"most": limit})
     if not rows or rows[0].last_seq is None:
         return Unsealed(0, GENESIS, rows)
     return Unsealed(rows[0].last_seq, rows[0].last_hash, rows)

@@ -33,14 +33,18 @@ class CrashPoints:
         kind, _, times = plan.partition(":")
         self.each = int(times or 1) if kind == "each" else 0
         self.chosen = frozenset() if self.each else frozenset(plan.split(","))
-        self.listening = False
+        self.listening = self.watching = False
+        self.wrote: set[int] = set()
         self.called: dict[int, str] = {}
         self.visits: dict[str, int] = {}
 
     def audit(self, event: str, _arguments: tuple[Any, ...]) -> None:
         """Every import may be the one after SQLAlchemy's; calls to strangers are points."""
-        if event == "import" and not self.listening:
-            self.listen()
+        if event == "import":
+            if not self.listening:
+                self.listen()
+            if not self.watching:
+                self.watch()
         elif event in OUTWARD:
             place = at_work()
             if place is not None:
@@ -60,20 +64,34 @@ class CrashPoints:
         event.listen(Engine, "rollback", self.rolled_back)
         event.listen(Pool, "checkin", self.returned)
 
+    def watch(self) -> None:
+        """The statements that the driver runs without SQLAlchemy: it tells of none of them."""
+        driven = sys.modules.get("webhook_app.store.driven")
+        if driven is None or getattr(driven.__spec__, "_initializing", False):
+            return
+        self.watching = True
+        plain = driven.Driven._answer
+
+        def watched(statement: Any, connection: Any, given: Any) -> Any:
+            cursor, found = plain(statement, connection, given)
+            self.executed(None, cursor, statement._text)
+            return cursor, found
+
+        driven.Driven._answer = watched
+
     def begin(self, connection: Any) -> None:
         place = self.called.pop(thread(), None)
         if place is not None:
             self.visit(f"{place}:after_call")
-        connection.info["crash_wrote"], connection.info["crash_changes"] = False, changes(connection)
+        self.wrote.discard(thread())
 
-    def executed(self, connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
+    def executed(self, _connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
         if WRITES.search(statement) and (cursor.rowcount != 0 or "RETURNING" in statement):
-            connection.info["crash_wrote"] = True
+            self.wrote.add(thread())
 
     def before_commit(self, connection: Any) -> None:
         place = at_work()
-        wrote = connection.info.get("crash_wrote") or changes(connection) != connection.info.get("crash_changes")
-        if place is not None and wrote:
+        if place is not None and thread() in self.wrote:
             self.visit(f"{place}:before_commit")
             connection.info["crash_committing"] = place
 
@@ -111,12 +129,6 @@ def at_work() -> str | None:
             return f"{os.path.basename(code.co_filename).removesuffix('.py')}.{code.co_name}"
         frame = frame.f_back
     return None
-
-
-def changes(connection: Any) -> int:
-    """How many rows SQLite has changed so far on this connection, whoever ran the statements."""
-    found: int = getattr(connection.connection.driver_connection, "total_changes", 0)
-    return found
 
 
 def thread() -> int:
