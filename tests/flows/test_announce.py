@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from sqlalchemy import event as listening
 
 from tests.flows.postman import URL, Postman
 from tests.flows.test_batches import submit as submit_batch
+from tests.statements import statements
 from webhook_app.domain.errors import InvalidField
 from webhook_app.domain.events import WEBHOOK_DEFAULTS, EventType
 from webhook_app.flows import seal, show, subscribe
@@ -126,21 +126,17 @@ def test_of_an_erased_job_nothing_is_told_but_that_it_is(postman: Postman) -> No
 
 
 def test_sealing_without_anybody_who_listens_costs_one_statement(postman: Postman) -> None:
-    statements: list[str] = []
-
-    def count(_connection, _cursor, statement, *_more) -> None:
-        statements.append(statement)
-
     postman.ended()
     for _ in range(2):
         postman.world.submit()
-    listening.listen(postman.world.store.engine, "before_cursor_execute", count)
-    seal.seal(postman.world.store, limit=1)
-    without, _ = len(statements), statements.clear()
-    postman.seal()
+    with statements(postman.world.store) as sent:
+        seal.seal(postman.world.store, limit=1)
+    without = len(sent)
+    with statements(postman.world.store) as sent:
+        postman.seal()
     # Sealing, its search for the new numbers and for who wants them; then the look that finds nothing left.
-    assert len([text for text in statements if "endpoints" in text]) == 1
-    assert len(statements) <= without + 2 + 3
+    assert len([text for text in sent if "endpoints" in text]) == 1
+    assert len(sent) <= without + 2 + 3
 
 
 def test_the_bodies_of_many_events_are_made_together(postman: Postman) -> None:

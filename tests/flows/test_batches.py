@@ -1,17 +1,17 @@
 """Batches: all jobs or none by one transaction, counted as they end, and told of once when all have."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, event
+from sqlalchemy import Row
 
 from tests.flows.erasing import Eraser
 from tests.flows.keeper import ONE, Keeper, png
 from tests.flows.world import World, success
+from tests.statements import statements
 from webhook_app.domain.errors import (
     Erased,
     IdempotencyMismatch,
@@ -72,21 +72,6 @@ def counts(world: World, batch_id: str) -> dict[str, int]:
 
 def completions(world: World) -> list[Row[Any]]:
     return world.rows(EventRow, EventRow.type == "batch.completed")
-
-
-@contextmanager
-def statements(store: Store) -> Iterator[list[str]]:
-    """What is sent to the database meanwhile."""
-    sent: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        sent.append(statement)
-
-    event.listen(store.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(store.engine, "before_cursor_execute", note)
 
 
 def test_a_batch_its_jobs_and_its_key_are_one_commit(world: World) -> None:
