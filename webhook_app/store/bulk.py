@@ -37,9 +37,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
-from webhook_app.store.driven import POSTGRESQL, Driven, driver_of
+from webhook_app.store.driven import POSTGRESQL, SQLITE, Driven, driver_of
 
-SQLITE = "sqlite"
 Rows = Sequence[Mapping[str, Any]]
 Among = Callable[[Any], ColumnElement[bool]]
 

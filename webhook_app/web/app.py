@@ -22,6 +22,7 @@ SAFE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
+SAFE = [(name.lower(), name, value) for name, value in SAFE_HEADERS.items()]
 
 
 def create_app(parts: Parts) -> Flask:
@@ -52,10 +53,10 @@ def _name_request() -> None:
 
 def _finish(response: Response) -> Response:
     headers = response.headers
-    headers["X-Request-Id"] = errors.request_id()
+    headers.add("X-Request-Id", errors.request_id())
     # Adding is cheap; each look for a name would go through all of them.
     present = {name.lower() for name, _ in headers}
-    for name, value in SAFE_HEADERS.items():
-        if name.lower() not in present:
+    for lower, name, value in SAFE:
+        if lower not in present:
             headers.add(name, value)
     return response

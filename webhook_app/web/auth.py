@@ -54,7 +54,7 @@ def caller() -> Caller:
 def presented_key() -> str | None:
     """The API key in the request's headers, None without one. Raises `Unauthenticated` for one in the query string,
     where it would end up in logs."""
-    if any(name.lower() in QUERY_KEYS for name in request.args):
+    if request.query_string and any(name.lower() in QUERY_KEYS for name in request.args):
         raise Unauthenticated("An API key is never read from the query string; send it as Authorization: Bearer KEY.")
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and credentials.strip():

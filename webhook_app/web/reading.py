@@ -164,7 +164,7 @@ def query(model: type[Model], *, leaving: str | None = None) -> Model:
     lists = _lists_of(model)
     value: dict[str, Any] = {}
     faults: list[Fault] = []
-    for name, given in request.args.lists():
+    for name, given in request.args.lists() if request.query_string else ():
         if any("\0" in text or _has_lone_surrogate(text) for text in [name, *given]):
             faults.append({"pointer": pointer((name,)), "message": "Text must be valid UTF-8 without NUL."})
         elif leaving is not None and name.startswith(leaving):
@@ -190,5 +190,6 @@ def _is_list(annotation: Any) -> bool:
 
 def preferred_wait_s() -> int | None:
     """The `wait` of the `Prefer` header (RFC 7240) in seconds; None without one, or where it cannot be understood."""
-    found = PREFERS_WAIT.search(",".join(request.headers.getlist("Prefer")))
+    preferences = request.headers.get("Prefer")  # The server has joined several of them to one.
+    found = PREFERS_WAIT.search(preferences) if preferences else None
     return None if found is None else int(found.group(1))

@@ -17,6 +17,6 @@ def json_response(
     value: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, content_type: str = JSON
 ) -> Response:
     """An answer with this value as its body."""
-    response = Response(dumps(value), status=status, content_type=content_type)
-    response.headers.update(headers or {})
-    return response
+    return Response(
+        dumps(value), status=status, headers=list(headers.items()) if headers else None, content_type=content_type
+    )

@@ -118,9 +118,8 @@ def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[s
 def _response(
     parts: Parts, shown: dict[str, Any], row: dict[str, Any], status: int, headers: dict[str, str] | None
 ) -> Response:
-    response = json_response(shown, status, headers)
     signs = links(parts)
     # Signed addresses become others while the job stays the same: a client must not keep those that end.
-    response.set_etag(representations.etag(row) + (f".{signs.ends(datetime.now(UTC))}" if signs else ""))
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+    etag = representations.etag(row) + (f".{signs.ends(datetime.now(UTC))}" if signs else "")
+    own = {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache"}
+    return json_response(shown, status, headers | own if headers else own)

@@ -9,10 +9,9 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, exists, func, literal, or_, select, tuple_
 
 from webhook_app.domain.job import ArchiveStatus, Status
-from webhook_app.store.bulk import Statement
+from webhook_app.store.bulk import Statement, table_of
 from webhook_app.store.engine import Store
 from webhook_app.store.lookup import Lookup
-from webhook_app.store.reads.pictures import WITH_BLOB
 from webhook_app.store.tables import Attempt, Blob, Image, Job
 from webhook_app.store.types import Instant
 
@@ -21,9 +20,29 @@ BY_TRACK_ID = select(Job.__table__).where(Job.track_id == bindparam("track_id"))
 Position = tuple[datetime, int]  # Where a page ends: `created_at` and `number` of its last job.
 
 
+# What no answer shows of a job; and what one shows of a picture, with the fact of when it is tried next.
+NOT_SHOWN = {"spent", "overdue_at", "lease_owner", "lease_until", "fence"}
+OF_JOB = [column for column in table_of(Job).c if column.key not in NOT_SHOWN]
+OF_IMAGE = (
+    Image.image_id,
+    Image.index,
+    Image.status,
+    Image.sha256,
+    Image.flags,
+    Image.reason,
+    Image.sources,
+    Image.source_url,
+    Image.source_expires_at,
+    Image.archived_at,
+    Image.fetch_at,
+    Blob.content_type,
+    Blob.bytes,
+    Blob.width,
+    Blob.height,
+)
 # One row for each picture, and one for a job without any: columns of the job, the picture, and the newest attempt.
 WITH_IMAGES = Lookup(
-    select(Job.__table__, *WITH_BLOB.selected_columns, Attempt.poll_at, Attempt.sent_at, Attempt.eta_s)
+    select(*OF_JOB, *OF_IMAGE, Attempt.poll_at, Attempt.sent_at, Attempt.eta_s)
     .select_from(Job)
     .outerjoin(Image, Image.track_id == Job.track_id)
     .outerjoin(Blob, Blob.sha256 == Image.sha256)
@@ -31,8 +50,8 @@ WITH_IMAGES = Lookup(
     .where(Job.track_id == bindparam("track_id"))
     .order_by(Image.index)
 )
-OF_JOB = [str(column.key) for column in Job.__table__.c]
-OF_IMAGE = [str(column.key) for column in WITH_BLOB.selected_columns]
+JOB_NAMES = [str(column.key) for column in OF_JOB]
+IMAGE_NAMES = [str(column.key) for column in OF_IMAGE]
 OF_ATTEMPT = 3
 
 
@@ -108,10 +127,10 @@ def job_with_images(store: Store, track_id: str, client_id: str | None) -> JobWi
     rows = WITH_IMAGES.rows(store, {"track_id": track_id})
     if not rows:
         return None
-    found = dict(zip(OF_JOB, rows[0], strict=False))
+    found = dict(zip(JOB_NAMES, rows[0], strict=False))
     if client_id not in (None, found["client_id"]):
         return None
-    own = [dict(zip(OF_IMAGE, row[len(OF_JOB) : -OF_ATTEMPT], strict=True)) for row in rows]
+    own = [dict(zip(IMAGE_NAMES, row[len(OF_JOB) : -OF_ATTEMPT], strict=True)) for row in rows]
     images = [image for image in own if image["image_id"] is not None]
     poll_at, sent_at, eta_s = rows[0][-OF_ATTEMPT:]
     return JobWithImages(found, images, _next_action_at(found, images, poll_at=poll_at), sent_at, eta_s)
