@@ -1,5 +1,7 @@
 """Reads on the driver's own cursor: the same rows and the same errors as by SQLAlchemy."""
 
+from contextlib import ExitStack
+
 import pytest
 from sqlalchemy import bindparam, func, select, text, update
 
@@ -87,4 +89,29 @@ def test_a_cut_connection_is_told_once_and_replaced(store: Store, monkeypatch: p
     with pytest.raises(DatabaseUnavailable):
         of_job(store, track_id)
     assert len(of_job(store, track_id)) == 1
+    assert store.engine.pool.checkedout() == 1  # type: ignore[attr-defined]  # At hand for the next read.
+
+
+def test_a_connection_at_hand_is_looked_at_when_it_was_idle(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    if store.is_sqlite:
+        return  # There is nobody who could cut it.
+    track_id = rows.make_job(store)
+    assert len(of_job(store, track_id)) == 1
+    other = Store(store.url.render_as_string(hide_password=False))
+    with other.reading() as connection:
+        mine = "pid <> pg_backend_pid() AND datname = current_database()"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}"))
+    other.dispose()
+    monkeypatch.setattr(engine, "PING_AFTER_S", 0.0)
+    assert len(of_job(store, track_id)) == 1
+
+
+def test_only_a_few_connections_are_kept_at_hand(store: Store) -> None:
+    track_id = rows.make_job(store)
+    with ExitStack() as many:
+        for _ in range(engine.MOST_AT_HAND + 3):
+            many.enter_context(store.driving())
+    assert store.engine.pool.checkedout() == engine.MOST_AT_HAND  # type: ignore[attr-defined]
+    assert len(of_job(store, track_id)) == 1
+    store.dispose()
     assert store.engine.pool.checkedout() == 0  # type: ignore[attr-defined]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import BindParameter, Connection, Dialect, LargeBinary, Select, func
+from sqlalchemy import JSON, BindParameter, Connection, Dialect, LargeBinary, Select, Text, cast, func
 from sqlalchemy.exc import DBAPIError
 
 POSTGRESQL, SQLITE = "postgresql", "sqlite"
+TEXT = 25  # PostgreSQL's own number for the type.
 Processor = Callable[[Any], Any]
 
 
@@ -38,7 +39,11 @@ class Driven:
         words = words(paramstyle="numeric_dollar") if self._is_postgresql else dialect
         self._selected = list(statement.exported_columns)
         self._is_packed = _may_be_packed(statement, dialect)
-        compiled = (_packed(statement) if self._is_packed else statement).compile(dialect=words)
+        if self._is_packed:
+            statement = _packed(statement)
+        elif self._is_postgresql and isinstance(statement, Select):
+            statement = _json_as_text(statement)
+        compiled = statement.compile(dialect=words)
         self._text = str(compiled)
         # For each parameter: its name and how its value is given; or a value that is always the same.
         self._places = [_place(name, compiled.binds[name], dialect) for name in compiled.positiontup or []]
@@ -96,7 +101,10 @@ class Driven:
 
     def _readers(self, given_types: Sequence[Any]) -> Iterator[tuple[int, Processor]]:
         for place, (column, given) in enumerate(zip(self._selected, given_types, strict=True)):
-            read = column.type.dialect_impl(self._dialect).result_processor(self._dialect, given)
+            if self._is_postgresql and isinstance(column.type, JSON) and given == TEXT:
+                read: Processor | None = orjson.loads
+            else:
+                read = column.type.dialect_impl(self._dialect).result_processor(self._dialect, given)
             if read is not None:
                 yield place, read
 
@@ -120,6 +128,15 @@ def driver_of(connection: Connection) -> Any:
 def _may_be_packed(statement: Any, dialect: Dialect) -> bool:
     binary = any(isinstance(column.type, LargeBinary) for column in statement.exported_columns)
     return dialect.name == SQLITE and isinstance(statement, Select) and not binary
+
+
+def _json_as_text(statement: Select[Any]) -> Select[Any]:
+    """PostgreSQL's driver reads JSON in Python, and at some length."""
+    columns = [
+        cast(each, Text()).label(each.key) if isinstance(each.type, JSON) else each
+        for each in statement.exported_columns
+    ]
+    return statement.with_only_columns(*columns, maintain_column_froms=True)
 
 
 def _packed(statement: Select[Any]) -> Select[Any]:
