@@ -70,13 +70,22 @@ class Find:
         self._build = build
         self._driven: dict[tuple[str, bool], Driven] = {}
 
-    def rows(self, connection: Connection, keys: Sequence[Any]) -> list[list[Any]]:
-        """Each row in the order of the statement's columns."""
-        dialect, is_one = connection.dialect, len(keys) == 1
+    def rows(self, connection: Connection, keys: Sequence[Any], **values: Any) -> list[list[Any]]:
+        """Each row in the order of the statement's columns. `values` are the statement's other parameters."""
+        driven, given = self._ready(connection.dialect, keys)
+        return driven.values(driver_of(connection), given | values)
+
+    def named(self, connection: Connection, keys: Sequence[Any], **values: Any) -> list[Any]:
+        """As `rows`, each as a named tuple."""
+        driven, given = self._ready(connection.dialect, keys)
+        return driven.run(driver_of(connection), given | values).rows
+
+    def _ready(self, dialect: Dialect, keys: Sequence[Any]) -> tuple[Driven, dict[str, Any]]:
+        is_one = len(keys) == 1
         driven = self._driven.get((dialect.name, is_one))
         if driven is None:
             driven = self._driven[dialect.name, is_one] = Driven(self._build(_AMONG[dialect.name, is_one]), dialect)
-        return driven.values(driver_of(connection), {"keys": keys[0] if is_one else keys})
+        return driven, {"keys": keys[0] if is_one else keys}
 
 
 class _Listed(TypeDecorator[Any]):

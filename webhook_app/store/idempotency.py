@@ -5,11 +5,11 @@ import hashlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 from sqlalchemy.exc import OperationalError
 
 from webhook_app.domain.errors import IdempotencyInProgress
-from webhook_app.store.bulk import AddMany, Statement, table_of
+from webhook_app.store.bulk import AddMany, Find, table_of
 from webhook_app.store.tables import IdempotencyKey
 
 LOCK_NOT_AVAILABLE = "55P03"
@@ -20,7 +20,7 @@ CLAIM = AddMany(
     columns=[column.key for column in KEYS.c],
     finish=lambda insert: insert.on_conflict_do_nothing().returning(KEYS.c.key),
 )
-FIND = Statement(lambda among: select(KEYS).where(KEYS.c.client_id == bindparam("client_id"), among(KEYS.c.key)))
+FIND = Find(lambda among: select(KEYS).where(KEYS.c.client_id == bindparam("client_id"), among(KEYS.c.key)))
 
 
 def claim(connection: Connection, rows: Sequence[dict[str, Any]]) -> bool:
@@ -38,10 +38,10 @@ def claim(connection: Connection, rows: Sequence[dict[str, Any]]) -> bool:
     return len(claimed) == len(rows)
 
 
-def find(connection: Connection, client_id: str, keys: Collection[str]) -> dict[str, Row[Any]]:
+def find(connection: Connection, client_id: str, keys: Collection[str]) -> dict[str, Any]:
     """What these keys of a client made, by key; where that has been erased the row's `request_sha256` is empty."""
     by_digest = {_digest_of(key): key for key in keys}
-    found = FIND.execute(connection, [*keys, *by_digest], client_id=client_id).all()
+    found = FIND.named(connection, [*keys, *by_digest], client_id=client_id)
     return {by_digest.get(row.key, row.key): row for row in found if row.key in keys or not row.request_sha256}
 
 
