@@ -1,30 +1,37 @@
 """Reads on the driver's own cursor: the same rows and the same errors as by SQLAlchemy."""
 
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from sqlalchemy import bindparam, func, select, text, update
 
 from tests.store import rows
 from webhook_app.domain.errors import DatabaseUnavailable
+from webhook_app.domain.ids import new_track_id
 from webhook_app.store import engine
+from webhook_app.store.bulk import Among
 from webhook_app.store.engine import Store
-from webhook_app.store.lookup import Lookup
+from webhook_app.store.lookup import Find
 from webhook_app.store.tables import Attempt, Image, Job
 
-STATEMENT = (
-    select(Job.__table__, Image.__table__, Attempt.sent_at, Attempt.eta_s)
-    .select_from(Job)
-    .outerjoin(Image, Image.track_id == Job.track_id)
-    .outerjoin(Attempt, Attempt.track_id == Job.track_id)
-    .where(Job.track_id == bindparam("track_id"), Job.priority < bindparam("most"))
-    .order_by(Image.index)
-)
-LOOKUP = Lookup(STATEMENT)
+
+def statement(among: Among) -> Any:
+    return (
+        select(Job.__table__, Image.__table__, Attempt.sent_at, Attempt.eta_s)
+        .select_from(Job)
+        .outerjoin(Image, Image.track_id == Job.track_id)
+        .outerjoin(Attempt, Attempt.track_id == Job.track_id)
+        .where(among(Job.track_id), Job.priority < bindparam("most"))
+        .order_by(Image.index)
+    )
 
 
-def of_job(store: Store, track_id: str, most: int = 10) -> list[list[object]]:
-    return LOOKUP.rows(store, {"track_id": track_id, "most": most})
+FIND = Find(statement)
+
+
+def of_job(store: Store, *track_ids: str, most: int = 10) -> list[list[object]]:
+    return FIND.alone(store, track_ids, most=most)
 
 
 @pytest.mark.parametrize("pictures", [1, 3])
@@ -36,11 +43,12 @@ def test_rows_are_those_of_sqlalchemy(store: Store, pictures: int) -> None:
         for index in range(1, pictures):
             connection.execute(Image.__table__.insert(), rows.image(track_id, index=index, sources=["https://a/b"]))
         connection.execute(update(Attempt).values(eta_s=2.5))
-    given = {"track_id": track_id, "most": 10}
+    plain = statement(lambda key: key == track_id)
     with store.reading() as connection:
-        wanted = [list(row) for row in connection.execute(STATEMENT, given)]
+        wanted = [list(row) for row in connection.execute(plain, {"most": 10})]
     found = of_job(store, track_id)
     assert found == wanted
+    assert of_job(store, track_id, track_id, new_track_id()) == wanted
     assert len(found) == pictures
     types = [[type(value) for value in row] for row in found]
     assert types == [[type(value) for value in row] for row in wanted]

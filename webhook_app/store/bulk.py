@@ -22,7 +22,6 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
-    TypeDecorator,
     any_,
     bindparam,
     cast,
@@ -35,9 +34,8 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.types import TypeEngine
 
-from webhook_app.store.driven import POSTGRESQL, SQLITE, Driven, driver_of
+from webhook_app.store.driven import POSTGRESQL, Driven, driver_of, processor_of
 
 Rows = Sequence[Mapping[str, Any]]
 Among = Callable[[Any], ColumnElement[bool]]
@@ -60,69 +58,6 @@ class Statement:
         """Run it for these keys."""
         statement = self._postgresql if _is_postgresql(connection) else self._plain
         return connection.execute(statement, {"ids": list(ids), **values})
-
-
-class Find:
-    """A SELECT whose condition is a list of keys, on the driver's own cursor: for what is read with every callback.
-    `build` gets `among`, which it calls once, with the column of the keys."""
-
-    def __init__(self, build: Callable[[Among], Executable]) -> None:
-        self._build = build
-        self._driven: dict[tuple[str, bool], Driven] = {}
-
-    def rows(self, connection: Connection, keys: Sequence[Any], **values: Any) -> list[list[Any]]:
-        """Each row in the order of the statement's columns. `values` are the statement's other parameters."""
-        driven, given = self._ready(connection.dialect, keys)
-        return driven.values(driver_of(connection), given | values)
-
-    def named(self, connection: Connection, keys: Sequence[Any], **values: Any) -> list[Any]:
-        """As `rows`, each as a named tuple."""
-        driven, given = self._ready(connection.dialect, keys)
-        return driven.run(driver_of(connection), given | values).rows
-
-    def _ready(self, dialect: Dialect, keys: Sequence[Any]) -> tuple[Driven, dict[str, Any]]:
-        is_one = len(keys) == 1
-        driven = self._driven.get((dialect.name, is_one))
-        if driven is None:
-            driven = self._driven[dialect.name, is_one] = Driven(self._build(_AMONG[dialect.name, is_one]), dialect)
-        return driven, {"keys": keys[0] if is_one else keys}
-
-
-class _Listed(TypeDecorator[Any]):
-    """Keys as one JSON text, each in the words of its column."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, key: TypeEngine[Any]) -> None:
-        super().__init__()
-        self.key = key
-
-    def bind_processor(self, dialect: Dialect) -> Callable[[Any], str]:
-        process = _processor_of(self.key, dialect)
-        return lambda keys: orjson.dumps([process(key) for key in keys] if process else keys).decode()
-
-
-def _equal(key: Any) -> Any:
-    return key == bindparam("keys", type_=key.type)
-
-
-def _in_array(key: Any) -> Any:
-    return key == any_(bindparam("keys", type_=ARRAY(key.type)))
-
-
-def _in_json(key: Any) -> Any:
-    listed = func.json_each(bindparam("keys", type_=_Listed(key.type))).table_valued("value", name="given")
-    return key.in_(select(listed.c.value))
-
-
-# By dialect, and whether there is one key: the ordinary case, and PostgreSQL keeps its plan, but not that of a list.
-_AMONG: dict[tuple[str, bool], Among] = {
-    (POSTGRESQL, True): _equal,
-    (POSTGRESQL, False): _in_array,
-    (SQLITE, True): _equal,
-    (SQLITE, False): _in_json,
-}
 
 
 class Many:
@@ -292,11 +227,7 @@ def _processor(target: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | 
     """How a value goes into the JSON text; None: as it is."""
     if isinstance(target.type, JSON) or _is_binary(target):
         return None
-    return _processor_of(target.type, dialect)
-
-
-def _processor_of(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    return kind.dialect_impl(dialect).bind_processor(dialect)
+    return processor_of(target.type, dialect)
 
 
 def _is_binary(target: Column[Any]) -> bool:

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, select
 from webhook_app.domain.events import Event
 from webhook_app.store import attempts, callbacks, events, images, jobs, slots
 from webhook_app.store.attempts import ATTEMPTS
-from webhook_app.store.bulk import Find, Together
+from webhook_app.store.bulk import Together
 from webhook_app.store.images import IMAGES
 from webhook_app.store.jobs import JOBS
+from webhook_app.store.lookup import Find
 
 Rows = Sequence[dict[str, Any]]
 ADD = Together(images.ADD, events.ADD, called=[events.NOTIFIED])

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import JSON, BindParameter, Connection, Dialect, LargeBinary, Select, Text, cast, func
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
 
 POSTGRESQL, SQLITE = "postgresql", "sqlite"
 TEXT = 25  # PostgreSQL's own number for the type.
@@ -109,8 +110,13 @@ class Driven:
                 yield place, read
 
 
+def processor_of(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """How a value of this type is given to the driver; None: as it is."""
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
 def _place(name: str, bind: BindParameter[Any], dialect: Dialect) -> tuple[str | None, Processor | None, Any]:
-    process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    process = processor_of(bind.type, dialect)
     if bind.required:
         return name, process, None
     return None, None, process(bind.effective_value) if process else bind.effective_value

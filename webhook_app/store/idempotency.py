@@ -9,7 +9,8 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 from sqlalchemy.exc import OperationalError
 
 from webhook_app.domain.errors import IdempotencyInProgress
-from webhook_app.store.bulk import AddMany, Find, table_of
+from webhook_app.store.bulk import AddMany, table_of
+from webhook_app.store.lookup import Find
 from webhook_app.store.tables import IdempotencyKey
 
 LOCK_NOT_AVAILABLE = "55P03"

@@ -43,14 +43,6 @@ def own_job(connection: Connection, track_id: str) -> dict[str, Any]:
     return row
 
 
-def _own_job_with_images(parts: Parts, track_id: str) -> reads.JobWithImages:
-    found = reads.job_with_images(parts.store, track_id, caller().sees) if is_track_id(track_id) else None
-    if found is None:
-        raise NotFound(NO_SUCH_JOB)
-    _refuse_erased(found.job)
-    return found
-
-
 def _refuse_erased(row: dict[str, Any]) -> None:
     if row["erased_at"] is not None:
         raise Erased("This job has been erased.")
@@ -77,42 +69,36 @@ def new_job_response(
 
 
 class Answers:
-    """Jobs as they are shown, read together with those of others: for thousands that were woken at once."""
+    """Jobs as they are shown, each read together with those that others ask for at the same time."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._together = Together(self._read, most_at_once=SHOWN_AT_ONCE)
 
     def response(self, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-        """As `job_response`."""
-        row, shown = self._together.of([track_id]).get(track_id, (None, {}))
+        """The caller's job as it is now, with its ETag. Raises as `own_job` does."""
+        row, shown = self._together.of([track_id]).get(track_id, (None, {})) if is_track_id(track_id) else (None, {})
         if row is None or caller().sees not in (None, row["client_id"]):
             raise NotFound(NO_SUCH_JOB)
         _refuse_erased(row)
         return _response(self._parts, shown, row, status, headers)
 
     def _read(self, track_ids: Sequence[str]) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-        with self._parts.store.looking() as connection:
-            rows = reads.jobs_of(connection, track_ids)
-            shown = shown_jobs(self._parts, connection, rows)
-        return {row["track_id"]: (row, job) for row, job in zip(rows, shown, strict=True)}
+        found, now = reads.jobs_with_images(self._parts.store, track_ids).values(), datetime.now(UTC)
+        known = addresses(self._parts)
+        queued = [whole for whole in found if whole.job["status"] == Status.QUEUED]
+        others = [whole for whole in found if whole.job["status"] != Status.QUEUED]
+        shown = [show.under_way(whole, known, now=now) for whole in others]
+        if queued:
+            with self._parts.store.looking() as connection:
+                shown += show.found(connection, queued, known, now=now)
+        return {job["track_id"]: (whole.job, job) for whole, job in zip(others + queued, shown, strict=True)}
 
 
 def answers_of(app: Flask, parts: Parts) -> Answers:
     """The application's one, made when first asked for."""
     found: Answers = app.extensions.setdefault("answers", Answers(parts))
     return found
-
-
-def job_response(parts: Parts, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """The caller's job as it is now, with its ETag."""
-    found, now = _own_job_with_images(parts, track_id), datetime.now(UTC)
-    if found.job["status"] == Status.QUEUED:
-        with parts.store.looking() as connection:
-            shown = show.found(connection, [found], addresses(parts), now=now)[0]
-    else:
-        shown = show.under_way(found, addresses(parts), now=now)
-    return _response(parts, shown, found.job, status, headers)
 
 
 def _response(

@@ -1,6 +1,6 @@
 """Jobs as the doors show them: one, a page of many, how they stand, and their place in the queue."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, exists,
 from webhook_app.domain.job import ArchiveStatus, Status
 from webhook_app.store.bulk import Statement, table_of
 from webhook_app.store.engine import Store
-from webhook_app.store.lookup import Lookup
+from webhook_app.store.lookup import Find
 from webhook_app.store.tables import Attempt, Blob, Image, Job
 from webhook_app.store.types import Instant
 
@@ -41,18 +41,20 @@ OF_IMAGE = (
     Blob.height,
 )
 # One row for each picture, and one for a job without any: columns of the job, the picture, and the newest attempt.
-WITH_IMAGES = Lookup(
-    select(*OF_JOB, *OF_IMAGE, Attempt.poll_at, Attempt.sent_at, Attempt.eta_s)
-    .select_from(Job)
-    .outerjoin(Image, Image.track_id == Job.track_id)
-    .outerjoin(Blob, Blob.sha256 == Image.sha256)
-    .outerjoin(Attempt, (Attempt.track_id == Job.track_id) & (Attempt.n == Job.attempt))
-    .where(Job.track_id == bindparam("track_id"))
-    .order_by(Image.index)
+WITH_IMAGES = Find(
+    lambda among: (
+        select(*OF_JOB, *OF_IMAGE, Attempt.poll_at, Attempt.sent_at, Attempt.eta_s)
+        .select_from(Job)
+        .outerjoin(Image, Image.track_id == Job.track_id)
+        .outerjoin(Blob, Blob.sha256 == Image.sha256)
+        .outerjoin(Attempt, (Attempt.track_id == Job.track_id) & (Attempt.n == Job.attempt))
+        .where(among(Job.track_id))
+        .order_by(Job.track_id, Image.index)
+    )
 )
 JOB_NAMES = [str(column.key) for column in OF_JOB]
 IMAGE_NAMES = [str(column.key) for column in OF_IMAGE]
-OF_ATTEMPT = 3
+OF_TRACK_ID, OF_ATTEMPT = JOB_NAMES.index("track_id"), 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +124,21 @@ def jobs_of(connection: Connection, track_ids: Collection[str]) -> list[dict[str
     return [dict(row._mapping) for row in MANY.execute(connection, list(track_ids))]
 
 
-def job_with_images(store: Store, track_id: str, client_id: str | None) -> JobWithImages | None:
-    """As `job`, with all that an answer shows of it, in one statement: it is what everyone asks most."""
-    rows = WITH_IMAGES.rows(store, {"track_id": track_id})
-    if not rows:
-        return None
-    found = dict(zip(JOB_NAMES, rows[0], strict=False))
-    if client_id not in (None, found["client_id"]):
-        return None
-    own = [dict(zip(IMAGE_NAMES, row[len(OF_JOB) : -OF_ATTEMPT], strict=True)) for row in rows]
+def jobs_with_images(store: Store, track_ids: Sequence[str]) -> dict[str, JobWithImages]:
+    """By track_id, erased or not, whoever they belong to, with all that an answer shows of them, in one statement: it
+    is what everyone asks most."""
+    rows: dict[str, list[list[Any]]] = {}
+    for row in WITH_IMAGES.alone(store, track_ids):
+        rows.setdefault(row[OF_TRACK_ID], []).append(row)
+    return {track_id: _whole(own) for track_id, own in rows.items()}
+
+
+def _whole(rows: Sequence[Sequence[Any]]) -> JobWithImages:
+    job = dict(zip(JOB_NAMES, rows[0], strict=False))
+    own = [dict(zip(IMAGE_NAMES, row[len(JOB_NAMES) : -OF_ATTEMPT], strict=True)) for row in rows]
     images = [image for image in own if image["image_id"] is not None]
     poll_at, sent_at, eta_s = rows[0][-OF_ATTEMPT:]
-    return JobWithImages(found, images, _next_action_at(found, images, poll_at=poll_at), sent_at, eta_s)
+    return JobWithImages(job, images, _next_action_at(job, images, poll_at=poll_at), sent_at, eta_s)
 
 
 def jobs(connection: Connection, wanted: JobFilter, *, limit: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from webhook_app.flows.cancel import cancel
 from webhook_app.web.answers import JobAnswer
 from webhook_app.web.auth import caller
 from webhook_app.web.registry import Registry
-from webhook_app.web.showing import job_response, own_job
+from webhook_app.web.showing import answers_of, own_job
 from webhook_app.wiring import Parts
 
 
@@ -31,4 +31,4 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         with parts.store.reading() as connection:
             own_job(connection, track_id)
         cancel(parts.store, track_id, by=f"key:{caller().key_id}", now=datetime.now(UTC))
-        return job_response(parts, track_id)
+        return answers_of(app, parts).response(track_id)

@@ -14,7 +14,7 @@ from webhook_app.web.answers import JobAnswer
 from webhook_app.web.auth import caller
 from webhook_app.web.registry import Registry
 from webhook_app.web.schemas import Strict
-from webhook_app.web.showing import job_response, own_job
+from webhook_app.web.showing import answers_of, own_job
 from webhook_app.wiring import Parts
 
 
@@ -43,4 +43,4 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
             own_job(connection, track_id)
         by = f"key:{caller().key_id}"
         resolve(parts.store, track_id, decision=asked.decision, by=by, now=datetime.now(UTC))
-        return job_response(parts, track_id)
+        return answers_of(app, parts).response(track_id)

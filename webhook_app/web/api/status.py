@@ -12,7 +12,7 @@ from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
 from webhook_app.web.paging import Query
 from webhook_app.web.registry import Registry
-from webhook_app.web.showing import answers_of, job_response, own_state
+from webhook_app.web.showing import answers_of, own_state
 from webhook_app.web.states import States, Until, is_over, states_of
 from webhook_app.web.waiting import Waiting, waiting_of
 from webhook_app.wiring import Parts
@@ -52,7 +52,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         asked = reading.query(StatusQuery)
         wait_s = reading.preferred_wait_s() if asked.wait is None else asked.wait
         if wait_s is None:
-            return _conditional(job_response(parts, track_id))
+            return _conditional(answers.response(track_id))
         headers = _wait(parts, track_id, waiting=waiting, states=states, wait_s=wait_s, until=asked.until)
         return _conditional(answers.response(track_id, 200, headers))
 
