@@ -77,17 +77,18 @@ def _programs(folder: Path) -> Path:
 def start_server(folder: Path) -> tuple[str, int]:
     """Start a PostgreSQL of our own in `folder`; returns its URL and the postmaster's pid."""
     programs, data = _programs(folder), folder / "data"
-    unprivileged = _unprivileged()
-    if unprivileged:
+    lowered = unprivileged()
+    if lowered:
         os.chmod(folder, 0o755)  # noqa: S103 - the unprivileged user must reach its data directory
         data.mkdir()
         shutil.chown(data, 65534, 65534)
     make = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run([*unprivileged, *make], check=True, capture_output=True, cwd="/")
+    subprocess.run([*lowered, *make], check=True, capture_output=True, cwd="/")
     return run_server(folder, free_port())
 
 
-def _unprivileged() -> list[str]:
+def unprivileged() -> list[str]:
+    """What is put before a command that refuses to be run by root."""
     return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
 
 
@@ -95,7 +96,7 @@ def run_server(folder: Path, port: int) -> tuple[str, int]:
     """Run the server whose data lie in `folder`, also after a stop; returns its URL and the postmaster's pid."""
     program = next((folder / "wheel").rglob("bin/postgres"), None) or _programs(folder) / "postgres"
     settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"]
-    command = [*_unprivileged(), str(program), "-D", str(folder / "data")]
+    command = [*unprivileged(), str(program), "-D", str(folder / "data")]
     for setting in settings:
         command += ["-c", setting]
     with (folder / "log").open("ab") as log:

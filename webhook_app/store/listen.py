@@ -32,6 +32,7 @@ LISTEN_AGAIN_AFTER_S = 5.0
 # Without waiting for the disk: a pulse that is lost with the server is no loss.
 PULSE = text("SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, :number)")
 GONE_SOON = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+NEVER_PREPARED = {"prepare_threshold": None}  # Whatever the URL says of it: that is in words of ours.
 FEED = "feed"
 EVENTS = table_of(EventRow)
 LAST = select(func.max(EVENTS.c.position))
@@ -132,7 +133,10 @@ class Wakeups:
     def _listen(self) -> None:
         # A connection of its own: LISTEN hears nothing through a transaction pooler.
         engine = create_engine(
-            self._store.listen_url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=GONE_SOON
+            self._store.listen_url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args=GONE_SOON | NEVER_PREPARED,
         )
         while not self._stopping.is_set():
             try:
