@@ -1,6 +1,6 @@
 """Reads on the driver's own cursor: the same rows and the same errors as by SQLAlchemy."""
 
-from contextlib import ExitStack
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,6 +28,8 @@ def statement(among: Among) -> Any:
 
 
 FIND = Find(statement)
+COLUMNS = [column.key for column in Job.__table__.c]
+GENERATION_TIME, SEED = COLUMNS.index("generation_time_s"), COLUMNS.index("seed")
 
 
 def of_job(store: Store, *track_ids: str, most: int = 10) -> list[list[object]]:
@@ -97,29 +99,23 @@ def test_a_cut_connection_is_told_once_and_replaced(store: Store, monkeypatch: p
     with pytest.raises(DatabaseUnavailable):
         of_job(store, track_id)
     assert len(of_job(store, track_id)) == 1
-    assert store.engine.pool.checkedout() == 1  # type: ignore[attr-defined]  # At hand for the next read.
-
-
-def test_a_connection_at_hand_is_looked_at_when_it_was_idle(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    if store.is_sqlite:
-        return  # There is nobody who could cut it.
-    track_id = rows.make_job(store)
-    assert len(of_job(store, track_id)) == 1
-    other = Store(store.url.render_as_string(hide_password=False))
-    with other.reading() as connection:
-        mine = "pid <> pg_backend_pid() AND datname = current_database()"
-        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}"))
-    other.dispose()
-    monkeypatch.setattr(engine, "PING_AFTER_S", 0.0)
-    assert len(of_job(store, track_id)) == 1
-
-
-def test_only_a_few_connections_are_kept_at_hand(store: Store) -> None:
-    track_id = rows.make_job(store)
-    with ExitStack() as many:
-        for _ in range(engine.MOST_AT_HAND + 3):
-            many.enter_context(store.driving())
-    assert store.engine.pool.checkedout() == engine.MOST_AT_HAND  # type: ignore[attr-defined]
-    assert len(of_job(store, track_id)) == 1
-    store.dispose()
     assert store.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_a_connection_whose_statement_was_interrupted_is_not_used_again(store: Store) -> None:
+    if store.is_sqlite:
+        return  # There a statement cannot be left behind.
+    track_id = rows.make_job(store)
+    with suppress(SystemExit), store.driving() as connection:
+        connection.pgconn.send_query(b"SELECT pg_sleep(5)")
+        raise SystemExit
+    assert [len(of_job(store, track_id)) for _ in range(3)] == [1, 1, 1]
+    assert store.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_numbers_keep_their_last_digit(store: Store) -> None:
+    taken = [0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, 2.0]
+    for seconds in taken:
+        track_id = rows.make_job(store, generation_time_s=seconds, seed=-(2**63))
+        (row,) = of_job(store, track_id)
+        assert (row[GENERATION_TIME], row[SEED]) == (seconds, -(2**63))

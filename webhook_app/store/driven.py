@@ -3,7 +3,9 @@ database's does."""
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import orjson
@@ -13,6 +15,7 @@ from sqlalchemy.types import TypeEngine
 
 POSTGRESQL, SQLITE = "postgresql", "sqlite"
 TEXT = 25  # PostgreSQL's own number for the type.
+LONG_NUMBER = 0.1 + 0.2
 Processor = Callable[[Any], Any]
 
 
@@ -133,7 +136,17 @@ def driver_of(connection: Connection) -> Any:
 
 def _may_be_packed(statement: Any, dialect: Dialect) -> bool:
     binary = any(isinstance(column.type, LargeBinary) for column in statement.exported_columns)
-    return dialect.name == SQLITE and isinstance(statement, Select) and not binary
+    packs = dialect.name == SQLITE and isinstance(statement, Select) and not binary
+    driver: Any = dialect.loaded_dbapi
+    return packs and _packs_exactly(driver)
+
+
+@cache
+def _packs_exactly(dbapi: Any) -> bool:
+    """Whether this SQLite writes all digits of a number into JSON; older ones write 15."""
+    with closing(dbapi.connect(":memory:")) as connection:
+        ((packed,),) = connection.execute("SELECT json_array(?)", [LONG_NUMBER])
+    return bool(orjson.loads(packed) == [LONG_NUMBER])
 
 
 def _json_as_text(statement: Select[Any]) -> Select[Any]:

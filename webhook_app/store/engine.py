@@ -3,7 +3,6 @@
 import contextlib
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -22,7 +21,7 @@ LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 30_000
 BUSY_TIMEOUT_MS = 10_000
 # A plan lives as long as its connection, and one made while the tables were small reads them whole until the next
-# ANALYZE (seen: 5.0 ms of the database for a callback among 6,000 jobs, 1.4 so). Every question here has its index.
+# ANALYZE (seen: 5.0 ms of the database for a callback among 6,000 jobs, 1.4 so). Nearly every question has its index.
 BY_INDEX = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off")
 OF_A_SESSION = {
     "timezone": "UTC",
@@ -33,7 +32,6 @@ OF_A_SESSION = {
 CONNECT_TIMEOUT_S = 3
 CHECKPOINT_TIMEOUT_MS = 500  # Writers wait while it waits for readers.
 PING_AFTER_S = 1.0
-MOST_AT_HAND = 4
 READ_ONLY = "25006"
 # undefined_table, undefined_column. SQLite has no codes: there both are an OperationalError, and so come out the same.
 BEHIND = frozenset({"42P01", "42703"})
@@ -70,8 +68,6 @@ class Store:
         alone = {"unbound": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._driver = self.engine.dialect.loaded_dbapi
         self._looking = self.engine.execution_options(**alone)  # The same pool.
-        # Connections of the pool, set up for `driving`, and since when each is idle.
-        self._at_hand: deque[tuple[PoolProxiedConnection, float]] = deque()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -103,50 +99,26 @@ class Store:
     @contextmanager
     def driving(self) -> Iterator[Any]:
         """The driver's own connection, from the same pool, for single reads in no transaction: for those that are asked
-        so often that what SQLAlchemy does for each counts. A few are kept at hand from one read to the next."""
+        so often that what SQLAlchemy does for each counts."""
         with self._translated():
-            pooled = self._take()
+            pooled = self.engine.raw_connection()
             try:
+                if not self.is_sqlite:
+                    pooled.driver_connection.autocommit = True  # type: ignore[union-attr]
                 yield pooled.driver_connection
             except DBAPIError as error:
                 if error.connection_invalidated:
                     pooled.invalidate(error)
-                    self._give_back_all()
                 raise
             finally:
                 if pooled.is_valid:
-                    self._at_hand.append((pooled, time.monotonic()))
-                    if len(self._at_hand) > MOST_AT_HAND:
-                        self._give_back()
+                    self._return(pooled)
 
-    def _take(self) -> PoolProxiedConnection:
-        while self._at_hand:
-            try:
-                pooled, idle_since = self._at_hand.pop()
-            except IndexError:  # Another thread has it.
-                break
-            if time.monotonic() - idle_since < PING_AFTER_S:
-                return pooled
-            self._close(pooled)
-        pooled = self.engine.raw_connection()
-        if not self.is_sqlite:
-            pooled.driver_connection.autocommit = True  # type: ignore[union-attr]
-        return pooled
-
-    def _give_back(self) -> None:
-        """Back to the pool, the one that is idle for longest."""
-        with contextlib.suppress(IndexError):
-            self._close(self._at_hand.popleft()[0])
-
-    def _give_back_all(self) -> None:
-        while self._at_hand:
-            self._give_back()
-
-    def _close(self, pooled: PoolProxiedConnection) -> None:
+    def _return(self, pooled: PoolProxiedConnection) -> None:
         try:
             if not self.is_sqlite:
                 pooled.driver_connection.autocommit = False  # type: ignore[union-attr]
-        except self._driver.Error as error:  # It has died meanwhile.
+        except self._driver.Error as error:  # Its statement was interrupted, and still runs.
             pooled.invalidate(error)
         else:
             pooled.close()
@@ -182,7 +154,6 @@ class Store:
 
     def dispose(self) -> None:
         """Close every pooled connection; needed after a fork."""
-        self._give_back_all()
         self.engine.dispose()
 
     def describe(self) -> str:

@@ -74,7 +74,7 @@ class CrashPoints:
 
         def watched(statement: Any, connection: Any, given: Any) -> Any:
             cursor, found = plain(statement, connection, given)
-            self.executed(None, cursor, statement._text)
+            self.noted(connection, cursor, statement._text)
             return cursor, found
 
         driven.Driven._answer = watched
@@ -83,15 +83,18 @@ class CrashPoints:
         place = self.called.pop(thread(), None)
         if place is not None:
             self.visit(f"{place}:after_call")
-        self.wrote.discard(thread())
+        self.wrote.discard(id(connection.connection.driver_connection))
 
-    def executed(self, _connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
+    def executed(self, connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
+        self.noted(connection.connection.driver_connection, cursor, statement)
+
+    def noted(self, driver: Any, cursor: Any, statement: str) -> None:
         if WRITES.search(statement) and (cursor.rowcount != 0 or "RETURNING" in statement):
-            self.wrote.add(thread())
+            self.wrote.add(id(driver))
 
     def before_commit(self, connection: Any) -> None:
         place = at_work()
-        if place is not None and thread() in self.wrote:
+        if place is not None and id(connection.connection.driver_connection) in self.wrote:
             self.visit(f"{place}:before_commit")
             connection.info["crash_committing"] = place
 
