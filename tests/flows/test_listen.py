@@ -5,6 +5,8 @@ import queue
 from sqlalchemy import text
 
 from tests.flows.world import World
+from webhook_app.domain.events import Event, EventType
+from webhook_app.store import events
 from webhook_app.store.listen import Wakeups
 
 PATIENCE_S = 20.0
@@ -28,6 +30,21 @@ def test_a_commit_wakes(world: World) -> None:
             while heard.get(timeout=PATIENCE_S) is not None:
                 pass
             hear(heard, world.submit())
+    finally:
+        wakeups.stop()
+
+
+def test_an_event_about_no_job_wakes_as_well(world: World) -> None:
+    heard: queue.Queue[set[str] | None] = queue.Queue()
+    wakeups = Wakeups(world.store)
+    wakeups.subscribe(heard.put)
+    wakeups.start()
+    try:
+        _settle(world, heard)
+        with world.store.writing() as connection:
+            events.append(connection, [Event(EventType.PROVIDER_PAUSED, "worker", world.at)])
+        while heard.get(timeout=PATIENCE_S) != set():
+            pass
     finally:
         wakeups.stop()
 

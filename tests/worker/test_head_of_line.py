@@ -18,6 +18,7 @@ from webhook_app.flows.keys import create_client
 from webhook_app.flows.subscribe import NewEndpoint, subscribe
 from webhook_app.net.post import GuardedSender
 from webhook_app.store import events
+from webhook_app.store.listen import Wakeups
 from webhook_app.store.tables import Delivery, Endpoint
 from webhook_app.wiring import Parts
 from webhook_app.worker.loop import start
@@ -60,6 +61,9 @@ class Town:
     @contextmanager
     def working(self) -> Iterator[Ticks]:
         ticks, stop = Ticks(self.parts, owner=new_owner()), threading.Event()
+        wakeups = Wakeups(self.parts.store)
+        wakeups.subscribe(ticks.wake)
+        wakeups.start()
         wanted = [ticking for ticking in ticks.all() if ticking.name in ("seal", "notify")]
         threads = [start(ticking, stop) for ticking in wanted]
         try:
@@ -70,6 +74,7 @@ class Town:
                 ticking.wake.set()
             for thread in threads:
                 thread.join()
+            wakeups.stop()
 
     def recorded(self, path: str, status: str) -> int:
         found = select(func.count()).where(Delivery.url == self.receiver.url + path, Delivery.status == status)

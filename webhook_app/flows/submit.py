@@ -106,7 +106,8 @@ def give_back(store: Store, *, owner: str, now: datetime) -> int:
     with store.writing() as connection:
         returned = jobs.give_back(connection, owner=owner)
         slots.release(connection, returned)
-        events.notify(connection, returned)
+        if returned:
+            events.notify(connection, returned)
         return len(returned)
 
 

@@ -88,7 +88,8 @@ def _together(connection: Connection, statement: Together, *rows: Rows, told: Se
     """The rows, the events behind them, and the notification in the same round trip; only a large one has a second."""
     ids = events.subjects(told)
     first, others = ids[: events.IDS_IN_A_NOTIFICATION], ids[events.IDS_IN_A_NOTIFICATION :]
-    payload = {"payload": ",".join(first)} if first else {}
+    payload = {"payload": ",".join(first)} if told else {}
     counts = statement.execute(connection, *rows, [events.row_of(event) for event in told], **payload)
-    events.notify(connection, others)
+    if others:
+        events.notify(connection, others)
     return counts

@@ -33,15 +33,14 @@ def subjects(events: Iterable[Event]) -> list[str]:
 
 
 def notify(connection: Connection, ids: Iterable[str]) -> None:
-    """A hint that these jobs or batches changed, delivered by the commit. SQLite has none: there the log's tail is
-    watched."""
+    """A hint that these jobs or batches changed, or something else where there are none, delivered by the commit.
+    SQLite has none: there the log's tail is watched."""
     if connection.dialect.name != "postgresql":
         return
     told = sorted(ids)
-    starts = range(0, len(told), IDS_IN_A_NOTIFICATION)
+    starts = range(0, max(len(told), 1), IDS_IN_A_NOTIFICATION)
     payloads = [{"payload": ",".join(told[start : start + IDS_IN_A_NOTIFICATION])} for start in starts]
-    if payloads:
-        connection.execute(NOTIFY, payloads if len(payloads) > 1 else payloads[0])
+    connection.execute(NOTIFY, payloads if len(payloads) > 1 else payloads[0])
 
 
 def bytes_told(connection: Connection, track_id: str) -> int:

@@ -158,7 +158,7 @@ class Wakeups:
             while not self._stopping.is_set():
                 for heard in raw.notifies(timeout=LISTEN_POLL_S, stop_after=1):
                     if heard.channel == CHANNEL:
-                        self._tell(set(heard.payload.split(",")))
+                        self._tell(set(heard.payload.split(",")) - {""})
                     elif heard.channel == FEED_CHANNEL:
                         self._tell({FEED})
                     else:
