@@ -57,7 +57,11 @@ class Site:
             job: dict[str, Any] = answer.json()
             return job if job.get("completed_at") else None
 
-        job: dict[str, Any] = eventually(ended, f"{track_id} has ended")
+        try:
+            job: dict[str, Any] = eventually(ended, f"{track_id} has ended")
+        except AssertionError as error:
+            error.add_note(self.app.call("GET", f"/v1/jobs/{track_id}/explain").text)
+            raise
         return job
 
 
@@ -159,6 +163,19 @@ def test_jobs_flow_while_random_sessions_are_terminated(site: Site) -> None:
 @pytest.mark.timeout(400)
 def test_jobs_flow_while_random_sessions_are_terminated_for_a_minute(site: Site) -> None:
     storm(site, seconds=60.0, jobs=200)
+
+
+def test_a_worker_outlives_a_session_that_dies_as_it_starts(site: Site) -> None:
+    there = make_url(site.database_url)
+    with proxy((there.host or "127.0.0.1", there.port or 5432)) as line:
+        loss = line.lose(after=b"provider_state", answer=b"paused_reason")
+        worker = site.app.start("worker", DATABASE_URL=_through(site.database_url, line))
+        try:
+            loss.wait()
+            eventually(lambda: "worker.started" in worker.log.read_text(), "it works")
+            assert "trying again" in worker.log.read_text()
+        finally:
+            assert worker.stop() == 0
 
 
 def storm(site: Site, *, seconds: float, jobs: int) -> None:

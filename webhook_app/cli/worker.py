@@ -1,7 +1,8 @@
 """`worker`: the clock's door. Submits, polls, archives, numbers the log."""
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,10 +13,10 @@ from webhook_app.cli.start import database_fits, settings_and_logs, stop_on_sign
 from webhook_app.domain.errors import DatabaseUnavailable, StorageError
 
 if TYPE_CHECKING:
-    from webhook_app.settings import Settings
     from webhook_app.storage.port import Storage
 
 DATABASE_AGAIN_S = 2.0
+Did = TypeVar("Did")
 
 
 @click.command()
@@ -30,19 +31,19 @@ def worker(output: str) -> None:
         from webhook_app.worker.service import SecondWorker, announce_key, only_worker, work
 
     settings = settings_and_logs()
-    answers = _database_answers(settings)
+    stop = stop_on_signals()
+    if _patiently(stop, lambda: database_fits(settings)) is None:
+        return
     warn_of_sqlite(settings)
     if not settings.callbacks_possible:
         say(f"WARNING: {settings.callback_base_url} is not https: no callbacks, the provider is polled alone")
-    stop = stop_on_signals()
-    while not answers:
-        if stop.wait(DATABASE_AGAIN_S):
-            return
-        answers = _database_answers(settings)
     try:
         with only_worker(settings.sqlite_path):
             parts = build(settings)
-            if not announce_key(parts):
+            has_key = _patiently(stop, lambda: announce_key(parts))
+            if has_key is None:
+                return
+            if not has_key:
                 say("MODELSLAB_API_KEY is not set: the provider is paused, jobs are taken and wait")
             # Beside the work: a bucket that is away takes its time to say so, and jobs need no archive yet.
             threading.Thread(target=_warn_of_archive, args=(parts.storage,), name="archive-check", daemon=True).start()
@@ -51,14 +52,16 @@ def worker(output: str) -> None:
         raise Stop(Exit.CONFLICT, str(error)) from error
 
 
-def _database_answers(settings: "Settings") -> bool:
-    """False while the database is away; one that does not fit ends the program."""
-    try:
-        database_fits(settings)
-    except DatabaseUnavailable as error:
-        say(f"{explained(error)}; trying again")
-        return False
-    return True
+def _patiently(stop: threading.Event, act: Callable[[], Did]) -> Did | None:
+    """What it returns, once the database answers; None when `stop` comes first. A worker outlives whatever happens to
+    its database, at its start as well."""
+    while True:
+        try:
+            return act()
+        except DatabaseUnavailable as error:
+            say(f"{explained(error)}; trying again")
+        if stop.wait(DATABASE_AGAIN_S):
+            return None
 
 
 def _warn_of_archive(storage: "Storage") -> None:
