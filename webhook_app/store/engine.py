@@ -30,6 +30,8 @@ OF_A_SESSION = {
     **BY_INDEX,
 }
 CONNECT_TIMEOUT_S = 3
+# A line that was cut without a word (a firewall that forgot it, a failover) is known for dead within 10 s.
+GONE_SOON = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 CHECKPOINT_TIMEOUT_MS = 500  # Writers wait while it waits for readers.
 PING_AFTER_S = 1.0
 READ_ONLY = "25006"
@@ -118,7 +120,7 @@ class Store:
         try:
             if not self.is_sqlite:
                 pooled.driver_connection.autocommit = False  # type: ignore[union-attr]
-        except self._driver.Error as error:  # Its statement was interrupted, and still runs.
+        except self._driver.Error as error:  # It is lost, or its statement was interrupted and still runs.
             pooled.invalidate(error)
         else:
             pooled.close()
@@ -249,6 +251,7 @@ def _postgresql_engine(url: Any, pool_size: int) -> Engine:
             "prepare_threshold": None if url.query.get("prepare_threshold") == "none" else 5,
             "options": " ".join(f"-c {name}={value}" for name, value in OF_A_SESSION.items()),
             "application_name": "webhook-app",
+            **GONE_SOON,
         },
     )
 

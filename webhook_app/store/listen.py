@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.store.bulk import table_of
-from webhook_app.store.engine import Store
+from webhook_app.store.engine import CONNECT_TIMEOUT_S, GONE_SOON, Store
 from webhook_app.store.events import CHANNEL
 from webhook_app.store.log import FEED_CHANNEL
 from webhook_app.store.tables import EventRow
@@ -31,7 +31,6 @@ PULSE_S = 0.75  # One that is not heard before the next makes everybody read aga
 LISTEN_AGAIN_AFTER_S = 5.0
 # Without waiting for the disk: a pulse that is lost with the server is no loss.
 PULSE = text("SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, :number)")
-GONE_SOON = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 NEVER_PREPARED = {"prepare_threshold": None}  # Whatever the URL says of it: that is in words of ours.
 FEED = "feed"
 EVENTS = table_of(EventRow)
@@ -136,7 +135,7 @@ class Wakeups:
             self._store.listen_url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
-            connect_args=GONE_SOON | NEVER_PREPARED,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S} | GONE_SOON | NEVER_PREPARED,
         )
         while not self._stopping.is_set():
             try:

@@ -74,7 +74,7 @@ class Find:
 
 
 class _Listed(TypeDecorator[Any]):
-    """Keys as one JSON text, each in the words of its column."""
+    """Keys as one JSON text: each in the words of its column for SQLite, as it is for PostgreSQL, which casts it."""
 
     impl = Text
     cache_ok = True

@@ -21,6 +21,8 @@ from webhook_app.web.together import Together
 from webhook_app.wiring import Parts, addresses, links
 
 NO_SUCH_JOB = "There is no such job."
+ANSWERS = "answers"
+Shown = tuple[dict[str, Any], dict[str, Any]]  # A job's row, and as an answer shows it.
 SHOWN_AT_ONCE = 100  # The others of this process have their turn in between.
 
 
@@ -73,31 +75,39 @@ class Answers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._together = Together(self._read, most_at_once=SHOWN_AT_ONCE)
+        self._jobs: Together[reads.JobWithImages] = Together(self._read, most_at_once=SHOWN_AT_ONCE)
+        # To tell places in the queue takes longer: it holds up nobody whose job has left it.
+        self._queued: Together[Shown] = Together(self._show_queued, most_at_once=SHOWN_AT_ONCE)
 
     def response(self, track_id: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         """The caller's job as it is now, with its ETag. Raises as `own_job` does."""
-        row, shown = self._together.of([track_id]).get(track_id, (None, {})) if is_track_id(track_id) else (None, {})
-        if row is None or caller().sees not in (None, row["client_id"]):
+        whole = self._jobs.of([track_id]).get(track_id) if is_track_id(track_id) else None
+        if whole is None or caller().sees not in (None, whole.job["client_id"]):
             raise NotFound(NO_SUCH_JOB)
+        row = whole.job
+        if row["status"] == Status.QUEUED:
+            row, shown = self._queued.of([track_id])[track_id]
+        else:
+            shown = show.under_way(whole, addresses(self._parts), now=datetime.now(UTC))
         _refuse_erased(row)
         return _response(self._parts, shown, row, status, headers)
 
-    def _read(self, track_ids: Sequence[str]) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-        found, now = reads.jobs_with_images(self._parts.store, track_ids).values(), datetime.now(UTC)
-        known = addresses(self._parts)
-        queued = [whole for whole in found if whole.job["status"] == Status.QUEUED]
-        others = [whole for whole in found if whole.job["status"] != Status.QUEUED]
-        shown = [show.under_way(whole, known, now=now) for whole in others]
-        if queued:
-            with self._parts.store.looking() as connection:
-                shown += show.found(connection, queued, known, now=now)
-        return {job["track_id"]: (whole.job, job) for whole, job in zip(others + queued, shown, strict=True)}
+    def _read(self, track_ids: Sequence[str]) -> dict[str, reads.JobWithImages]:
+        return reads.jobs_with_images(self._parts.store, track_ids)
+
+    def _show_queued(self, track_ids: Sequence[str]) -> dict[str, Shown]:
+        """Those that have left the queue since then are shown as they are now."""
+        whole = list(self._read(track_ids).values())
+        with self._parts.store.looking() as connection:
+            shown = show.found(connection, whole, addresses(self._parts), now=datetime.now(UTC))
+        return {each.job["track_id"]: (each.job, job) for each, job in zip(whole, shown, strict=True)}
 
 
 def answers_of(app: Flask, parts: Parts) -> Answers:
     """The application's one, made when first asked for."""
-    found: Answers = app.extensions.setdefault("answers", Answers(parts))
+    if ANSWERS not in app.extensions:
+        app.extensions[ANSWERS] = Answers(parts)
+    found: Answers = app.extensions[ANSWERS]
     return found
 
 

@@ -1,12 +1,16 @@
 """One query for all who ask at the same time: who asks while one runs is answered by the next one."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from webhook_app.domain.errors import DatabaseUnavailable
 
 MOST = 10_000  # SQLite takes 32,766 parameters, and one request may have a thousand.
+PATIENCE_S = 10.0  # As long as a connection may be silent.
+AT_ONCE_S = 0.5
+RETRY_AFTER_S = 5
 Found = TypeVar("Found")
 
 
@@ -40,9 +44,13 @@ class Together(Generic[Found]):
                 self._next = _Batch(self._next.number + 1)
             batch = self._next
             batch.keys.update(keys)
-        with self._reading:
+        if not self._reading.acquire(timeout=PATIENCE_S):
+            raise DatabaseUnavailable("The database does not answer.", retry_after_s=RETRY_AFTER_S)
+        try:
             if batch.found is None and batch.error is None:
                 self._read_for(batch)
+        finally:
+            self._reading.release()
         if batch.error is not None:
             # An error of one's own: a thousand raising the same one would lengthen its traceback a thousand times.
             raise DatabaseUnavailable(batch.error.detail, retry_after_s=batch.error.retry_after_s) from batch.error
@@ -56,11 +64,24 @@ class Together(Generic[Found]):
         if batch.number <= self._failed_up_to:
             batch.error = self._error
             return
+        began_at = time.monotonic()
         try:
-            batch.found = self._read(sorted(batch.keys))
+            batch.found = self._read_again_if_cut(sorted(batch.keys))
         except DatabaseUnavailable as error:
-            # Who came meanwhile is told too: nobody should wait for two time-outs, one after the other.
             batch.error = self._error = error
+            if time.monotonic() - began_at < AT_ONCE_S:
+                return
+            # Who came meanwhile is told too: nobody should wait for two time-outs, one after the other.
             with self._lock:
                 self._failed_up_to = self._next.number
                 self._next = _Batch(self._next.number + 1)
+
+    def _read_again_if_cut(self, keys: Sequence[str]) -> Mapping[str, Found]:
+        """A session that the server has ended fails at once, and many wait for it: another one may live."""
+        began_at = time.monotonic()
+        try:
+            return self._read(keys)
+        except DatabaseUnavailable:
+            if time.monotonic() - began_at > AT_ONCE_S:
+                raise
+            return self._read(keys)

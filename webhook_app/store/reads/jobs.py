@@ -40,10 +40,11 @@ OF_IMAGE = (
     Blob.width,
     Blob.height,
 )
+OF_ATTEMPT = (Attempt.poll_at, Attempt.sent_at, Attempt.eta_s)
 # One row for each picture, and one for a job without any: columns of the job, the picture, and the newest attempt.
 WITH_IMAGES = Find(
     lambda among: (
-        select(*OF_JOB, *OF_IMAGE, Attempt.poll_at, Attempt.sent_at, Attempt.eta_s)
+        select(*OF_JOB, *OF_IMAGE, *OF_ATTEMPT)
         .select_from(Job)
         .outerjoin(Image, Image.track_id == Job.track_id)
         .outerjoin(Blob, Blob.sha256 == Image.sha256)
@@ -54,7 +55,7 @@ WITH_IMAGES = Find(
 )
 JOB_NAMES = [str(column.key) for column in OF_JOB]
 IMAGE_NAMES = [str(column.key) for column in OF_IMAGE]
-OF_TRACK_ID, OF_ATTEMPT = JOB_NAMES.index("track_id"), 3
+TRACK_ID_AT = JOB_NAMES.index("track_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +130,15 @@ def jobs_with_images(store: Store, track_ids: Sequence[str]) -> dict[str, JobWit
     is what everyone asks most."""
     rows: dict[str, list[list[Any]]] = {}
     for row in WITH_IMAGES.alone(store, track_ids):
-        rows.setdefault(row[OF_TRACK_ID], []).append(row)
+        rows.setdefault(row[TRACK_ID_AT], []).append(row)
     return {track_id: _whole(own) for track_id, own in rows.items()}
 
 
 def _whole(rows: Sequence[Sequence[Any]]) -> JobWithImages:
     job = dict(zip(JOB_NAMES, rows[0], strict=False))
-    own = [dict(zip(IMAGE_NAMES, row[len(JOB_NAMES) : -OF_ATTEMPT], strict=True)) for row in rows]
+    own = [dict(zip(IMAGE_NAMES, row[len(OF_JOB) : -len(OF_ATTEMPT)], strict=True)) for row in rows]
     images = [image for image in own if image["image_id"] is not None]
-    poll_at, sent_at, eta_s = rows[0][-OF_ATTEMPT:]
+    poll_at, sent_at, eta_s = rows[0][-len(OF_ATTEMPT) :]
     return JobWithImages(job, images, _next_action_at(job, images, poll_at=poll_at), sent_at, eta_s)
 
 
