@@ -1,7 +1,7 @@
 """Reading how jobs stand for many at once: one query for all who ask together, and each gets its own."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from webhook_app.domain.errors import DatabaseUnavailable
 from webhook_app.domain.ids import new_track_id
 from webhook_app.store.engine import Store
 from webhook_app.store.tables import Job
+from webhook_app.web import together as together_module
 from webhook_app.web.states import States, Until
 from webhook_app.web.together import Together
 
@@ -104,3 +105,40 @@ def test_no_batch_grows_without_measure() -> None:
         together._reading.release()
         assert [one.result(PATIENCE_S) for one in answers] == [{str(n)} for n in range(8)]
     assert sorted(sizes) == [2, 3, 3]
+
+
+def test_a_read_that_hears_nothing_holds_up_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together_module, "PATIENCE_S", 0.2)
+    silent, begun = threading.Event(), threading.Event()
+
+    def read(keys: Sequence[str]) -> dict[str, int]:
+        if "first" in keys:
+            begun.set()
+            assert silent.wait(PATIENCE_S)
+        return dict.fromkeys(keys, len(keys))
+
+    together = Together(read)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(together.of, ["first"])
+        assert begun.wait(PATIENCE_S)
+        with pytest.raises(DatabaseUnavailable):
+            together.of(["second"])
+        assert set(together.of(["third"])) == {"third"}
+        silent.set()
+        assert set(first.result(PATIENCE_S)) == {"first"}
+    assert set(together.of(["fourth"])) == {"fourth"}
+
+
+def test_a_read_whose_session_was_ended_is_repeated_once() -> None:
+    left = [DatabaseUnavailable("cut"), None, DatabaseUnavailable("cut"), DatabaseUnavailable("cut"), None]
+
+    def read(keys: Sequence[str]) -> dict[str, int]:
+        if (error := left.pop(0)) is not None:
+            raise error
+        return dict.fromkeys(keys, 1)
+
+    together = Together(read)
+    assert together.of(["a"]) == {"a": 1}
+    with pytest.raises(DatabaseUnavailable, match="cut"):
+        together.of(["a"])
+    assert together.of(["a"]) == {"a": 1}

@@ -27,9 +27,9 @@ class _Batch(Generic[Found]):
 
 
 class Together(Generic[Found]):
-    """`read` is given keys and returns what it finds, by key. It runs once at a time: a thousand requests that come
-    together, or that one commit has woken, need one connection and few queries, and leave the others to the rest.
-    `most_at_once` keys make a batch full."""
+    """`read` is given keys and returns what it finds, by key. It runs once at a time, unless it is silent for long: a
+    thousand requests that come together, or that one commit has woken, need one connection and few queries, and leave
+    the others to the rest. `most_at_once` keys make a batch full."""
 
     def __init__(self, read: Callable[[Sequence[str]], Mapping[str, Found]], *, most_at_once: int = MOST) -> None:
         self._read, self._most_at_once = read, most_at_once
@@ -44,18 +44,26 @@ class Together(Generic[Found]):
                 self._next = _Batch(self._next.number + 1)
             batch = self._next
             batch.keys.update(keys)
-        if not self._reading.acquire(timeout=PATIENCE_S):
+        reading = self._reading
+        if not reading.acquire(timeout=PATIENCE_S):
+            self._go_past(reading)
             raise DatabaseUnavailable("The database does not answer.", retry_after_s=RETRY_AFTER_S)
         try:
             if batch.found is None and batch.error is None:
                 self._read_for(batch)
         finally:
-            self._reading.release()
+            reading.release()
         if batch.error is not None:
             # An error of one's own: a thousand raising the same one would lengthen its traceback a thousand times.
             raise DatabaseUnavailable(batch.error.detail, retry_after_s=batch.error.retry_after_s) from batch.error
         found = batch.found or {}
         return {key: found[key] for key in keys if key in found}
+
+    def _go_past(self, reading: threading.Lock) -> None:
+        """Whoever reads hears nothing, and may never: those who come now read on another connection."""
+        with self._lock:
+            if self._reading is reading:
+                self._reading = threading.Lock()
 
     def _read_for(self, batch: _Batch[Found]) -> None:
         with self._lock:
