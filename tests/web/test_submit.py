@@ -195,6 +195,13 @@ def test_a_job_that_is_committed_is_told_also_when_the_database_goes_away_in_its
     assert api.get(f"/v1/jobs/{response.json['track_id']}").status_code == 200
 
 
+def test_the_wait_may_be_a_parameter_and_it_counts_before_the_header(api: Api) -> None:
+    response = api.post("/v1/jobs?wait=1", ASKED, headers={"Prefer": "wait=30"})
+    assert (response.status_code, response.headers["Preference-Applied"]) == (202, "wait=1")
+    refused = api.post("/v1/jobs?wait=-1", ASKED)
+    assert (refused.status_code, refused.json["errors"][0]["pointer"]) == (422, "/wait")
+
+
 def test_with_too_many_waiters_a_submit_is_answered_at_once(parts: Parts, api: Api) -> None:
     few = replace(parts, settings=parts.settings.model_copy(update={"max_waiters": 0}))
     busy = Api(create_app(few).test_client(), few, api.key)

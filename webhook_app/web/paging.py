@@ -21,6 +21,9 @@ PURPOSE = "page cursor"
 Limit = Annotated[int, Field(ge=1, le=200)]
 
 
+Wait = Annotated[int, Field(ge=0, le=999_999_999, description="Seconds, cut to the installation's most.")] | None
+
+
 class Query(BaseModel):
     """A query string: text in, so numbers are read from text; unknown parameters are refused."""
 

@@ -1,16 +1,13 @@
 """`GET /v1/jobs/{track_id}`: one job as it is, or as soon as it has ended."""
 
-from typing import Annotated
-
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
-from pydantic import Field
 
 from webhook_app.domain.errors import TooManyWaiters
 from webhook_app.domain.job import Scope
 from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
-from webhook_app.web.paging import Query
+from webhook_app.web.paging import Query, Wait
 from webhook_app.web.registry import Registry
 from webhook_app.web.showing import answers_of, own_state
 from webhook_app.web.states import States, Until, is_over, states_of
@@ -27,9 +24,7 @@ HONOURED = {
 class StatusQuery(Query):
     """How long to wait, and for what."""
 
-    wait: Annotated[int, Field(ge=0, le=999_999_999, description="Seconds, cut to the installation's most.")] | None = (
-        None
-    )
+    wait: Wait = None
     until: Until = Until.TERMINAL
 
 

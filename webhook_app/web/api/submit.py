@@ -14,6 +14,7 @@ from webhook_app.web import reading
 from webhook_app.web.answers import JobAnswer
 from webhook_app.web.asking import KEY_HONOURED, LOOK_AGAIN_AFTER_S, idempotency_of, job_request
 from webhook_app.web.auth import caller
+from webhook_app.web.paging import Query, Wait
 from webhook_app.web.registry import Registry
 from webhook_app.web.schemas import ImageToImageJob, TextToImageJob, job_of
 from webhook_app.web.showing import answers_of, new_job_response
@@ -25,6 +26,12 @@ from webhook_app.wiring import Parts, outlook
 HONOURED = KEY_HONOURED | {"Prefer": "`wait=N`: answer when the job has ended, after N seconds at most."}
 
 
+class SubmitQuery(Query):
+    """How long to wait for the job's end."""
+
+    wait: Wait = None
+
+
 def register(app: Flask, parts: Parts, registry: Registry) -> None:
     """The one route that costs money."""
 
@@ -34,6 +41,7 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
         "/v1/jobs",
         scope=Scope.SUBMIT,
         summary="Submit a job",
+        query=SubmitQuery,
         body=(TextToImageJob, ImageToImageJob),
         headers=HONOURED,
         answers={
@@ -50,16 +58,24 @@ def register(app: Flask, parts: Parts, registry: Registry) -> None:
     )
     def post_job() -> ResponseReturnValue:
         """On record before the provider hears of it. 201 when the job ended within the wait asked for, else 202."""
+        wait_s = reading.query(SubmitQuery).wait
         body = reading.json_body()
         asked = job_request(parts, job_of(body))
-        return taken(app, parts, asked, idempotency_of(body), client_id=caller().client_id)
+        return taken(app, parts, asked, idempotency_of(body), client_id=caller().client_id, wait_s=wait_s)
 
 
 def taken(
-    app: Flask, parts: Parts, asked: JobRequest, idempotency: Idempotency | None, *, client_id: str
+    app: Flask,
+    parts: Parts,
+    asked: JobRequest,
+    idempotency: Idempotency | None,
+    *,
+    client_id: str,
+    wait_s: int | None = None,
 ) -> ResponseReturnValue:
-    """Take a client's job in, and answer the request that asked for it."""
-    wait_s = reading.preferred_wait_s()
+    """Take a client's job in, and answer the request that asked for it. Without `wait_s` its `Prefer` counts."""
+    if wait_s is None:
+        wait_s = reading.preferred_wait_s()
     submission = Submission(
         asked,
         client_id=client_id,
