@@ -19,6 +19,7 @@ PGBOUNCER = shutil.which("pgbouncer")
 JOBS = 12
 LOST = re.compile(r'^webhook_app_notifications_lost{pid="\d+"} 1.0$', re.MULTILINE)
 pytestmark = [
+    # No registry of Python packages has the program. What needs no pooler to be seen is in flows/test_listen.py.
     pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed"),
     pytest.mark.parametrize("database_url", ["postgresql"], indirect=True),
 ]

@@ -19,7 +19,7 @@ ADD = Together(images.ADD, events.ADD, called=[events.NOTIFIED])
 WRITE = Together(
     jobs.SAVE, attempts.SAVE, images.SAVE, slots.RELEASE, callbacks.SETTLE, events.ADD, called=[events.NOTIFIED]
 )
-LOCKED = Find(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
+LOCKED = Find(jobs.locking)
 ALONE = Find(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_id)))
 # A row for each attempt and picture of a job: one and one, nearly always.
 WITH_IMAGES = Find(

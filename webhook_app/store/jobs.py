@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, Row, bindparam, func, or_, select, text, update
+from sqlalchemy import Connection, Integer, Row, Select, bindparam, func, or_, select, text, update
 
 from webhook_app.domain.job import TERMINAL, ArchiveStatus, Status
-from webhook_app.store.bulk import AddMany, SaveMany, Statement, table_of
+from webhook_app.store.bulk import AddMany, Among, SaveMany, Statement, table_of
 from webhook_app.store.slots import in_flight_by_client
 from webhook_app.store.tables import Attempt, Job
 
@@ -63,7 +63,14 @@ class Home(NamedTuple):
 
 
 NOBODY = Home(None, None)
-LOCK = Statement(lambda among: select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update())
+
+
+def locking(among: Among) -> Select[Any]:
+    """Jobs by their track_ids, locked in the one order of all flows."""
+    return select(JOBS).where(among(JOBS.c.track_id)).order_by(JOBS.c.track_id).with_for_update()
+
+
+LOCK = Statement(locking)
 HOMES = Statement(
     lambda among: select(JOBS.c.track_id, JOBS.c.client_id, JOBS.c.batch_id).where(among(JOBS.c.track_id))
 )
