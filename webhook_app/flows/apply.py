@@ -19,33 +19,21 @@ from webhook_app.domain.outcome import NotSent, Outcome, Witness
 from webhook_app.flows import consequences, pausing
 from webhook_app.flows.ledger import Ledger, Report
 from webhook_app.flows.policy import Policy
-from webhook_app.store.changes import Rows
 from webhook_app.store.jobs import Home
 
 # Given a report's place in the batch, its verdict and whose job it is about (None: nobody's): the event that tells of
 # it, None for none.
 Announce = Callable[[int, Verdict, Home | None], Event | None]
-# Given the verdicts: what became of callbacks (`track_id, attempt, sha256, verdict, problem, applied_at`), to be
-# written along with the rest.
-Settle = Callable[[Sequence[Verdict]], Rows]
 # The provider has nothing of such an attempt in hand any more.
 ENDED = frozenset(Evidence) - {Evidence.NONE, Evidence.RUNNING}
 
 
-def apply(
-    connection: Connection,
-    reports: Sequence[Report],
-    *,
-    policy: Policy,
-    now: datetime,
-    announce: Announce = lambda place, verdict, home: None,
-    settle: Settle = lambda verdicts: (),
-) -> list[Verdict]:
-    """Apply reports in the caller's transaction; one verdict for each, in order. May be repeated with the same reports.
-    What `announce` makes of a report stands in the log before what follows from it."""
+def apply(connection: Connection, reports: Sequence[Report], *, policy: Policy, now: datetime) -> list[Verdict]:
+    """Apply reports in the caller's transaction; one verdict for each, in order. May be repeated with the same
+    reports."""
     ledger = Ledger(connection, reports)
-    verdicts = decide_all(ledger, reports, policy=policy, now=now, announce=announce)
-    ledger.write(connection, settled=settle(verdicts), now=now)
+    verdicts = decide_all(ledger, reports, policy=policy, now=now)
+    ledger.write(connection, now=now)
     pausing.learn_from(connection, [(ledger.jobs.get(report.track_id), report) for report in reports], now=now)
     return verdicts
 
@@ -58,7 +46,8 @@ def decide_all(
     now: datetime,
     announce: Announce = lambda place, verdict, home: None,
 ) -> list[Verdict]:
-    """Change the ledger's rows as the reports say, and write nothing yet; one verdict for each, in order."""
+    """Change the ledger's rows as the reports say, and write nothing yet; one verdict for each, in order. What
+    `announce` makes of a report stands in the log before what follows from it."""
     verdicts = []
     for place, report in enumerate(reports):
         before = len(ledger.events)

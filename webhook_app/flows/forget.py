@@ -126,8 +126,8 @@ def _take_out_of_rows(store: Store, erasure: Row[Any], now: datetime) -> list[st
     """Returns the digests of the bytes that have to go before the erasure is done."""
     track_id = erasure.track_id
     with store.writing() as connection:
-        callbacks.erase_of(connection, track_id, now=now)
         job = jobs.lock(connection, [track_id])[track_id]
+        callbacks.erase_of(connection, track_id, now=now)
         attempts.erase(connection, track_id)
         gone_with_it = job.batch_id if batches.is_erased(connection, job.batch_id) else None
         idempotency.erase(connection, track_id=track_id, batch_id=gone_with_it)

@@ -25,12 +25,14 @@ class Report:
 
 
 class Ledger:
-    """The locked rows of a batch as they are now, and the events that tell how they came there."""
+    """The locked rows of a batch as they are now, and the events that tell how they came there. `applied` are the
+    callbacks of these jobs that are applied already."""
 
     def __init__(self, connection: Connection, reports: Sequence[Report]) -> None:
         finished = any(isinstance(report.outcome, Finished) for report in reports)
         found = changes.lock(connection, [report.track_id for report in reports], with_images=finished)
         self.jobs, self.attempts, self.images = found.jobs, found.attempts, found.images
+        self.applied = found.applied
         erased = [track_id for track_id, row in self.jobs.items() if row["erased_at"] is not None]
         self.erasing = erasures.open_among(connection, erased) if erased else {}
         self.changed_jobs: set[str] = set()
@@ -47,8 +49,11 @@ class Ledger:
             attempt["poll_at"] = now
             self.changed_attempts.add((track_id, n))
 
-    def write(self, connection: Connection, *, settled: changes.Rows = (), now: datetime) -> None:
-        """Everything that changed, one statement for each table; `settled` is what became of callbacks."""
+    def write(
+        self, connection: Connection, *, kept: changes.Rows = (), settled: changes.Rows = (), now: datetime
+    ) -> None:
+        """Everything that changed, one statement for each table; `kept` are callbacks with what became of them,
+        `settled` what became of those on record."""
         self.events += tally.completed(connection, self.ends, by="provider", now=now)
         written = changes.write(
             connection,
@@ -57,6 +62,7 @@ class Ledger:
             changed_images=[self.images[track_id][index] for track_id, index in sorted(self.changed_images)],
             released=sorted(self.released),
             told=self.events,
+            kept=kept,
             settled=settled,
         )
         if not written:

@@ -16,8 +16,8 @@ from webhook_app.domain.advance import Verdict
 from webhook_app.domain.events import Event, EventType
 from webhook_app.domain.ids import new_id
 from webhook_app.domain.outcome import Outcome, Witness
-from webhook_app.flows.apply import apply
-from webhook_app.flows.ledger import Report
+from webhook_app.flows.apply import decide_all
+from webhook_app.flows.ledger import Ledger, Report
 from webhook_app.flows.policy import Policy
 from webhook_app.provider.port import Provider
 from webhook_app.store import callbacks, events, jobs
@@ -74,8 +74,7 @@ def receive(
     Raises `DatabaseUnavailable`; after any other exception the caller goes one by one, and then calls `keep_raw`."""
     judged = [judge(arrival, providers) for arrival in arrivals]
     with store.writing() as connection:
-        fresh = callbacks.keep(connection, [_raw(item) for item in judged])
-        return _apply(connection, judged, policy, now, fresh=fresh)
+        return _apply(connection, judged, policy, now)
 
 
 def without_secrets(body: bytes, provider: Provider) -> bytes:
@@ -103,8 +102,9 @@ def apply_stored(store: Store, providers: Mapping[str, Provider], *, limit: int,
         # A body of an erased job is not looked at: should it not be readable, it would come again and again.
         item = _erased(arrival_from(row)) if erased else judge(arrival_from(row), providers)
         with store.writing() as connection:
+            jobs.lock(connection, _subjects([item]))
             if callbacks.lock_unapplied(connection, row.callback_id):
-                _apply(connection, [item], policy, now, fresh={(row.track_id, row.attempt, row.sha256)})
+                _apply(connection, [item], policy, now, on_record=True)
         if erased:
             store.truncate_log()
     return limit
@@ -132,25 +132,30 @@ def _clean(text: str | None) -> str | None:
 
 
 def _apply(
-    connection: Connection, judged: Sequence[Judged], policy: Policy, now: datetime, *, fresh: set[callbacks.Key]
+    connection: Connection, judged: Sequence[Judged], policy: Policy, now: datetime, *, on_record: bool = False
 ) -> list[Verdict]:
+    """Jobs are locked before callbacks, as everywhere. A callback of a job that is there is written once, with its
+    verdict; the others are kept first, which tells whether somebody has kept them before."""
     erased = _erased_among(connection, judged)
     readable = [(item, item.outcome) for item in judged if item.outcome is not None]
     reports = [Report(i.arrival.track_id, i.arrival.attempt, Witness.CALLBACK, outcome) for i, outcome in readable]
+    ledger = Ledger(connection, reports)
+    at_once = set() if on_record else {_key(item) for item, _ in readable if _attempt(item) in ledger.attempts}
+    if on_record:
+        fresh = {_key(item) for item in judged}
+    else:
+        before = callbacks.keep(connection, [_raw(item) for item in judged if _key(item) not in at_once])
+        fresh = (at_once - ledger.applied) | before
 
     def announce(place: int, verdict: Verdict, home: Home | None) -> Event | None:
         return _event(readable[place][0], verdict, home, fresh, now)
 
-    pairs: list[tuple[Judged, Verdict]] = []
-
-    def settle(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-        applied = iter(verdicts)
-        pairs.extend((i, next(applied) if i.outcome is not None else _unapplied(i, erased)) for i in judged)
-        # A double in the same batch has no verdict of its own on record.
-        first = {_key(item): _settled(item, verdict, now) for item, verdict in reversed(pairs)}
-        return list(first.values())
-
-    apply(connection, reports, policy=policy, now=now, announce=announce, settle=settle)
+    decided = iter(decide_all(ledger, reports, policy=policy, now=now, announce=announce))
+    pairs = [(item, next(decided) if item.outcome is not None else _unapplied(item, erased)) for item in judged]
+    kept = [_raw(item) | _settled(item, verdict, now) for item, verdict in pairs if _key(item) in at_once]
+    # A double in the same batch has no verdict of its own on record.
+    first = {_key(i): _settled(i, verdict, now) for i, verdict in reversed(pairs) if _key(i) not in at_once}
+    ledger.write(connection, kept=kept, settled=list(first.values()), now=now)
     gone = {_key(item) for item, verdict in pairs if verdict is Verdict.ERASED or item.names_track_id in erased}
     if gone:
         callbacks.erase(connection, sorted(gone))
@@ -164,9 +169,13 @@ def _erased_among(connection: Connection, judged: Sequence[Judged]) -> set[str]:
     all."""
     if all(item.outcome is not None for item in judged):
         return set()
-    named = {item.names_track_id for item in judged if item.names_track_id is not None}
-    locked = jobs.lock(connection, sorted({item.arrival.track_id for item in judged} | named))
+    locked = jobs.lock(connection, _subjects(judged))
     return {track_id for track_id, row in locked.items() if row.erased_at is not None}
+
+
+def _subjects(judged: Sequence[Judged]) -> list[str]:
+    named = {item.names_track_id for item in judged if item.names_track_id is not None}
+    return sorted({item.arrival.track_id for item in judged} | named)
 
 
 def _unapplied(item: Judged, erased: set[str]) -> Verdict:
@@ -183,6 +192,10 @@ def _tell_unapplied(
 
 def _key(item: Judged) -> callbacks.Key:
     return item.arrival.track_id, item.arrival.attempt, item.sha256
+
+
+def _attempt(item: Judged) -> tuple[str, int]:
+    return item.arrival.track_id, item.arrival.attempt
 
 
 def _raw(item: Judged) -> dict[str, Any]:
@@ -208,7 +221,7 @@ def _raw(item: Judged) -> dict[str, Any]:
 
 def _settled(item: Judged, verdict: Verdict, now: datetime) -> dict[str, Any]:
     key = {"track_id": item.arrival.track_id, "attempt": item.arrival.attempt, "sha256": item.sha256}
-    settled = {"verdict": verdict.value, "problem": item.problem, "applied_at": now}
+    settled = {"verdict": verdict.value, "problem": item.problem, "applied_at": now, "retry_at": None}
     return key | settled | {"names_track_id": item.names_track_id}
 
 

@@ -81,6 +81,7 @@ def replay(
     judged = judge(arrival_from(_readable(row)), providers)
     transaction: AbstractContextManager[Connection] = store.trying() if dry_run else store.writing()
     with transaction as connection:
+        jobs.lock(connection, [judged.arrival.track_id])  # Before its callback, as everywhere.
         row = _readable(callbacks.lock(connection, callback_id))
         return _replay(connection, row, judged, by=by, dry_run=dry_run, policy=policy, now=now)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, literal_column, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, case, func, literal_column, null, or_, select, tuple_, update
 
 from webhook_app.domain.advance import Verdict
 from webhook_app.store.bulk import AddMany, SaveMany, table_of
@@ -18,10 +18,15 @@ ORPHANED = Callback.verdict == literal_column(f"'{Verdict.ORPHANED}'")
 
 
 def _count_doubles(insert: Any) -> Any:
-    times = CALLBACKS.c.times_seen + insert.excluded.times_seen
-    again = {"times_seen": times, "last_seen_at": insert.excluded.last_seen_at}
-    upsert = insert.on_conflict_do_update(index_elements=[CALLBACKS.c[name] for name in KEY], set_=again)
-    return upsert.returning(*(CALLBACKS.c[name] for name in KEY), CALLBACKS.c.applied_at)
+    """The first verdict stays; what was kept raw gets the one that its double comes with."""
+    old, new = CALLBACKS.c, insert.excluded
+    again = {"times_seen": old.times_seen + new.times_seen, "last_seen_at": new.last_seen_at}
+    again |= {"verdict": func.coalesce(old.verdict, new.verdict)}
+    told = ("problem", "applied_at", "names_track_id")
+    again |= {name: case((old.applied_at.is_(None), new[name]), else_=old[name]) for name in told}
+    again |= {"retry_at": case((new.applied_at.is_(None), old.retry_at), else_=null())}
+    upsert = insert.on_conflict_do_update(index_elements=[old[name] for name in KEY], set_=again)
+    return upsert.returning(*(old[name] for name in KEY), old.applied_at)
 
 
 KEEP = AddMany(
@@ -36,7 +41,9 @@ KEEP = AddMany(
         "content_type",
         "headers",
         "remote_addr",
+        "verdict",
         "problem",
+        "applied_at",
         "retry_at",
         "received_at",
         "last_seen_at",
@@ -64,15 +71,23 @@ ERASED: dict[str, Any] = {
 
 
 def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
-    """Insert the callbacks; one that is on record already only raises `times_seen` and `last_seen_at`. Returns the keys
-    (track_id, attempt, sha256) of those that nobody has applied yet: what is new, and what was kept raw before."""
-    once: dict[Key, dict[str, Any]] = {}
-    # In one order everywhere, so that two processes with the same doubles never wait for each other in a circle.
+    """Insert callbacks that are not applied yet; one that is on record already only raises `times_seen` and
+    `last_seen_at`. Returns the keys (track_id, attempt, sha256) of those that nobody has applied: what is new, and what
+    was kept raw before. Jobs are locked before it."""
+    if not rows:
+        return set()
+    raw = once([row | {"verdict": None, "applied_at": None} for row in rows])
+    return {(row.track_id, row.attempt, row.sha256) for row in KEEP.execute(connection, raw) if row.applied_at is None}
+
+
+def once(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Doubles together, and in one order everywhere, so that two processes with the same doubles never wait for each
+    other in a circle."""
+    found: dict[Key, dict[str, Any]] = {}
     for row in sorted(rows, key=lambda row: (row["track_id"], row["attempt"], row["sha256"])):
-        first = once.setdefault((row["track_id"], row["attempt"], row["sha256"]), row | {"times_seen": 0})
+        first = found.setdefault((row["track_id"], row["attempt"], row["sha256"]), row | {"times_seen": 0})
         first["times_seen"] += 1
-    kept = KEEP.execute(connection, list(once.values()))
-    return {(row.track_id, row.attempt, row.sha256) for row in kept if row.applied_at is None}
+    return list(found.values())
 
 
 def adoptable(connection: Connection, *, limit: int) -> Sequence[str]:
@@ -83,7 +98,7 @@ def adoptable(connection: Connection, *, limit: int) -> Sequence[str]:
 
 
 def lock_unapplied(connection: Connection, callback_id: str) -> bool:
-    """Lock a callback before its job, as everywhere; False when somebody has applied it meanwhile."""
+    """Lock a callback after its job, as everywhere; False when somebody has applied it meanwhile."""
     mine = select(Callback.callback_id).where(Callback.callback_id == callback_id, Callback.applied_at.is_(None))
     return connection.scalar(mine.with_for_update()) is not None
 
@@ -94,7 +109,7 @@ def get(connection: Connection, callback_id: str) -> Row[Any] | None:
 
 
 def lock(connection: Connection, callback_id: str) -> Row[Any] | None:
-    """A callback, locked before its job, as everywhere; None when there is none of this id."""
+    """A callback, locked after its job, as everywhere; None when there is none of this id."""
     mine = select(Callback.__table__).where(Callback.callback_id == callback_id)
     return connection.execute(mine.with_for_update()).one_or_none()
 
@@ -131,7 +146,7 @@ def claim_unapplied(connection: Connection, *, put_off_until: datetime, now: dat
 
 def erase_of(connection: Connection, track_id: str, *, now: datetime) -> None:
     """Take everything out of a job's callbacks, those that wait to be applied included, and out of those of other jobs
-    whose bodies name it. Locks them, before the job and in the order of `keep`."""
+    whose bodies name it. Locks them, after the job and in the order of `keep`."""
     mine, others = Callback.track_id == track_id, Callback.names_track_id == track_id
     order = (Callback.track_id, Callback.attempt, Callback.sha256)
     connection.execute(select(Callback.callback_id).where(or_(mine, others)).order_by(*order).with_for_update()).all()

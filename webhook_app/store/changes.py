@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, literal_column, select
 
 from webhook_app.domain.events import Event
 from webhook_app.store import attempts, callbacks, events, images, jobs, slots
 from webhook_app.store.attempts import ATTEMPTS
 from webhook_app.store.bulk import Together
+from webhook_app.store.callbacks import CALLBACKS
 from webhook_app.store.images import IMAGES
 from webhook_app.store.jobs import JOBS
 from webhook_app.store.lookup import Find
@@ -17,14 +18,30 @@ from webhook_app.store.lookup import Find
 Rows = Sequence[dict[str, Any]]
 ADD = Together(images.ADD, events.ADD, called=[events.NOTIFIED])
 WRITE = Together(
-    jobs.SAVE, attempts.SAVE, images.SAVE, slots.RELEASE, callbacks.SETTLE, events.ADD, called=[events.NOTIFIED]
+    jobs.SAVE,
+    attempts.SAVE,
+    images.SAVE,
+    slots.RELEASE,
+    callbacks.KEEP,
+    callbacks.SETTLE,
+    events.ADD,
+    called=[events.NOTIFIED],
 )
 LOCKED = Find(jobs.locking)
-ALONE = Find(lambda among: select(ATTEMPTS).where(among(ATTEMPTS.c.track_id)))
+# The digests of the attempt's callbacks that are applied.
+APPLIED = (
+    # Not a text: that would be put in on execution only.
+    select(func.aggregate_strings(CALLBACKS.c.sha256, literal_column("','")))  # type: ignore[arg-type]
+    .where(CALLBACKS.c.track_id == ATTEMPTS.c.track_id, CALLBACKS.c.attempt == ATTEMPTS.c.n)
+    .where(CALLBACKS.c.applied_at.is_not(None))
+    .scalar_subquery()
+    .label("applied")
+)
+ALONE = Find(lambda among: select(ATTEMPTS, APPLIED).where(among(ATTEMPTS.c.track_id)))
 # A row for each attempt and picture of a job: one and one, nearly always.
 WITH_IMAGES = Find(
     lambda among: (
-        select(ATTEMPTS, IMAGES)
+        select(ATTEMPTS, APPLIED, IMAGES)
         .outerjoin(IMAGES, IMAGES.c.track_id == ATTEMPTS.c.track_id)
         .where(among(ATTEMPTS.c.track_id))
         .order_by(ATTEMPTS.c.track_id, IMAGES.c.index)
@@ -37,11 +54,13 @@ OF_IMAGE = [column.key for column in IMAGES.c]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Jobs by track_id, attempts by (track_id, n), pictures by track_id and then by index, as rows to be changed."""
+    """Jobs by track_id, attempts by (track_id, n), pictures by track_id and then by index, as rows to be changed; and
+    which callbacks of these attempts are applied."""
 
     jobs: dict[str, dict[str, Any]]
     attempts: dict[tuple[str, int], dict[str, Any]]
     images: dict[str, dict[int, dict[str, Any]]]
+    applied: set[callbacks.Key]
 
 
 def lock(connection: Connection, track_ids: Sequence[str], *, with_images: bool) -> Found:
@@ -49,13 +68,16 @@ def lock(connection: Connection, track_ids: Sequence[str], *, with_images: bool)
     without any attempt are not wanted by anybody."""
     wanted = sorted(set(track_ids))
     locked = [dict(zip(OF_JOB, row, strict=True)) for row in LOCKED.rows(connection, wanted)] if wanted else []
-    found = Found({job["track_id"]: job for job in locked}, {}, {})
+    found = Found({job["track_id"]: job for job in locked}, {}, {}, set())
     if not locked:
         return found
     for row in (WITH_IMAGES if with_images else ALONE).rows(connection, list(found.jobs)):
         attempt = dict(zip(OF_ATTEMPT, row, strict=False))
-        found.attempts.setdefault((attempt["track_id"], attempt["n"]), attempt)
-        image = dict(zip(OF_IMAGE, row[len(OF_ATTEMPT) :], strict=False))
+        key = attempt["track_id"], attempt["n"]
+        found.attempts.setdefault(key, attempt)
+        applied, *picture = row[len(OF_ATTEMPT) :]
+        found.applied.update((*key, sha256) for sha256 in (applied or "").split(",") if sha256)
+        image = dict(zip(OF_IMAGE, picture, strict=False))
         pictures = found.images.setdefault(attempt["track_id"], {})
         if image and image["image_id"] is not None:
             pictures[image["index"]] = image
@@ -75,12 +97,15 @@ def write(
     changed_images: Rows,
     released: Sequence[str],
     told: Sequence[Event],
+    kept: Rows = (),
     settled: Rows = (),
 ) -> bool:
-    """Write rows back as `jobs.save`, `attempts.save`, `images.save` do, free the slots of the `released` jobs, append
-    the events, and settle callbacks. False when a job moved meanwhile, which the locks should have made impossible."""
+    """Write rows back as `jobs.save`, `attempts.save`, `images.save` do, free the slots of the `released` jobs, keep
+    callbacks with their verdicts and settle those on record, and append the events. False when a job moved meanwhile,
+    which the locks should have made impossible."""
     freed = [{"track_id": track_id} for track_id in released]
-    moved, *_ = _together(connection, WRITE, changed_jobs, changed_attempts, changed_images, freed, settled, told=told)
+    rows = (changed_jobs, changed_attempts, changed_images, freed, callbacks.once(kept), settled)
+    moved, *_ = _together(connection, WRITE, *rows, told=told)
     return moved == len(changed_jobs)
 
 
