@@ -221,6 +221,7 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
             "foreign_keys = ON",
             "secure_delete = ON",  # What was erased, or was there before a change, is overwritten with zeros.
             f"busy_timeout = {BUSY_TIMEOUT_MS}",
+            "wal_autocheckpoint = 4000",  # Pages: the same few of each index go into the database once, not four times.
             "journal_size_limit = 67108864",
             "cache_size = -16384",
         ):
@@ -231,7 +232,8 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         if not options.get("unbound", False):
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate", False) else "BEGIN")
+            driver: Any = connection.connection.driver_connection
+            driver.execute("BEGIN IMMEDIATE" if options.get("immediate", False) else "BEGIN")
 
     return engine
 

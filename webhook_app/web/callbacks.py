@@ -20,8 +20,14 @@ from webhook_app.web.waiting import wakeups_of
 from webhook_app.wiring import Parts, policy
 
 LONGEST_HEADER = 500
-# What tells who sent it, and when; the rest may hold somebody's credentials.
-KEPT_HEADERS = ("Content-Type", "Content-Length", "User-Agent", "Date", "X-Forwarded-For")
+# What tells who sent it, and when, under its name in WSGI (PEP 3333); the rest may hold somebody's credentials.
+KEPT_HEADERS = {
+    "CONTENT_TYPE": "content-type",
+    "CONTENT_LENGTH": "content-length",
+    "HTTP_USER_AGENT": "user-agent",
+    "HTTP_DATE": "date",
+    "HTTP_X_FORWARDED_FOR": "x-forwarded-for",
+}
 REFUSALS = "refusals"
 FAILED = "the callback could not be applied when it came"
 
@@ -93,15 +99,14 @@ def make_batcher(app: Flask, parts: Parts) -> Batcher:
 
 
 def _arrival(provider: str, track_id: str, attempt: int, body: bytes) -> Arrival:
+    environ = request.environ
     return Arrival(
         provider=provider,
         track_id=track_id,
         attempt=attempt,
         body=body,
         content_type=request.content_type,
-        headers={
-            name.lower(): request.headers[name][:LONGEST_HEADER] for name in KEPT_HEADERS if name in request.headers
-        },
+        headers={name: environ[key][:LONGEST_HEADER] for key, name in KEPT_HEADERS.items() if key in environ},
         remote_addr=request.remote_addr,
         received_at=datetime.now(UTC),
     )
