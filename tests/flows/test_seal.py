@@ -2,11 +2,14 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
 
 from tests.flows.world import World
 from webhook_app.domain.events import Event, EventType
 from webhook_app.flows.seal import seal
-from webhook_app.store import events
+from webhook_app.store import events, log
 from webhook_app.store.tables import EventRow
 
 
@@ -32,6 +35,21 @@ def test_sealers_at_once_number_each_event_once(world: World) -> None:
     sealed += seal(world.store)
     assert sealed == 30
     assert sorted(number for number in numbers(world) if number) == list(range(1, 31))
+
+
+def test_what_was_inserted_long_ago_is_found_by_a_thorough_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "WITHIN", 3)
+    for _ in range(6):
+        world.submit()
+    with world.store.writing() as connection:
+        _, *others = log.sealed(log.unsealed(connection, limit=6))
+        log.write(connection, [replace(event, seq=event.seq - 1) for event in others])
+    world.submit()
+    assert seal(world.store, thoroughly=False) == 1
+    assert numbers(world) == [None, 1, 2, 3, 4, 5, 6]
+    assert seal(world.store, thoroughly=False) == 0
+    assert seal(world.store) == 1
+    assert numbers(world) == [7, 1, 2, 3, 4, 5, 6]
 
 
 def test_what_was_inserted_first_and_committed_last_gets_the_next_number(world: World) -> None:

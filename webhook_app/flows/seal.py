@@ -14,14 +14,15 @@ AT_ONCE = 250
 Tell = Callable[[Connection, int, int], object]
 
 
-def seal(store: Store, *, limit: int = AT_ONCE, tell: Tell | None = None) -> int:
+def seal(store: Store, *, limit: int = AT_ONCE, tell: Tell | None = None, thoroughly: bool = True) -> int:
     """Seal up to `limit` events, oldest first; `tell` is called in the same transaction with the first and the last of
     the new numbers: it makes the deliveries. Returns how many were numbered or, where an older release has numbered
-    without chaining, chained."""
+    without chaining, chained. What was inserted thousands of events before it was committed is found `thoroughly`
+    only, which costs the more the longer a transaction has been open elsewhere: now and then is enough."""
     with store.writing() as connection:
         if not log.may_seal(connection):
             return 0
-        found = log.unsealed(connection, limit=limit)
+        found = log.unsealed(connection, limit=limit, thoroughly=thoroughly)
         if found.last_hash is None:
             return log.chain(connection, limit=limit)
         events = log.sealed(found)

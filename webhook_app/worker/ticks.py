@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -53,6 +54,7 @@ RECOVER_S = 1.0
 RECOVER_REST_S = 0.2  # It keeps the sealer out while it is at work.
 LOCK_AGAIN_S = 60.0
 SEAL_REST_S = 0.02
+THOROUGH_S = 30.0
 ANCHOR_S = 5.0
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 NOTIFY_REST_S = 0.02  # Results are recorded and deliveries claimed together: fewer and larger turns cost less.
@@ -78,7 +80,7 @@ class Ticks:
         self.senders = Crew("send", parts.settings.worker_threads, when_free=self.send_wake.set)
         self.fetching: set[str] = set()
         self.fresh_first = True
-        self.chained = False
+        self.chained, self.thorough_at = False, 0.0
         self.signer = wiring.signer_of(parts.settings)
         self.unsigned, self.anchor_wake = 0, threading.Event()
         self.fetchers = Crew("fetch", FETCHERS, when_free=self.archive_wake.set)
@@ -175,7 +177,10 @@ class Ticks:
         if not self.chained and (chained := seal.chain(self.parts.store)):
             return chained
         self.chained = True
-        sealed = seal.seal(self.parts.store, tell=self._announce)
+        thoroughly = time.monotonic() >= self.thorough_at
+        sealed = seal.seal(self.parts.store, tell=self._announce, thoroughly=thoroughly)
+        if thoroughly and sealed < seal.AT_ONCE:
+            self.thorough_at = time.monotonic() + THOROUGH_S
         if sealed:
             self.notify_wake.set()
         self.unsigned += sealed
