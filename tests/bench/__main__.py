@@ -15,6 +15,7 @@ from tests.bench import (
     serving,
     status,
     submit,
+    throughput,
     to_provider,
     waiters,
     wakeup,
@@ -25,6 +26,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 # Each measures on one kind of database, in a folder of its own: (kind, folder, rounds, requests).
 BENCHMARKS: dict[str, Callable[[str, Path, int, int], list[Figure]]] = {
     "callback_ingest": callback_ingest.measure,
+    "throughput": throughput.measure,
     "feed": feed.measure,
     "submit": submit.measure,
     "status": status.measure,

@@ -1,4 +1,4 @@
-"""Callback ingest with everything on, over a no-op under the same server, and over its ceiling, pgbench.
+"""Callback ingest with everything on, over a no-op under the same server.
 
 "Everything" is token, raw row, apply, pictures, events, and the sealing until its lag is 0. On PostgreSQL the
 database's own CPU counts as ours.
@@ -7,7 +7,7 @@ database's own CPU counts as ours.
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import fixtures, pgbench, servers, sides
+from tests.bench import fixtures, servers, sides
 from tests.bench.figures import Figure
 from tests.bench.requests import Requests
 from tests.bench.sides import Side
@@ -28,10 +28,9 @@ def callbacks(ids: Sequence[str]) -> Requests:
 
 
 def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]:
-    """Ratios at 1, 8 and 32 clients, latency, and the ceiling, all in the same rounds."""
+    """Ratios at 1, 8 and 32 clients, and latency, all in the same rounds."""
     counts = {clients: requests // 4 if clients == 1 else requests for clients in CLIENTS}
     found: dict[int, list[Round]] = {clients: [] for clients in CLIENTS}
-    ceilings: list[float] = []
     with fresh_database(kind, folder) as url:
         store = Store(url)
         with servers.noop(kind, folder) as nothing, servers.ours(url, folder) as ours:
@@ -39,10 +38,8 @@ def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]
             for _ in range(rounds):
                 for clients, count in counts.items():
                     found[clients].append(_round(store, nothing, ours, count, clients))
-                if kind == "postgresql" and (ceiling := pgbench.per_s(url)) is not None:
-                    ceilings.append(ceiling)
         store.dispose()
-    return _figures(kind, found, ceilings)
+    return _figures(kind, found)
 
 
 def warm_up(store: Store, nothing: servers.Server, ours: servers.Server) -> None:
@@ -60,7 +57,7 @@ def _round(store: Store, nothing: servers.Server, ours: servers.Server, count: i
     return both
 
 
-def _figures(kind: str, found: dict[int, list[Round]], ceilings: list[float]) -> list[Figure]:
+def _figures(kind: str, found: dict[int, list[Round]]) -> list[Figure]:
     figures = []
     for clients, done in found.items():
         many = "1 client" if clients == 1 else f"{clients} clients"
@@ -68,17 +65,14 @@ def _figures(kind: str, found: dict[int, list[Round]], ceilings: list[float]) ->
         figures.append(Figure(f"callback, CPU over a no-op, {many}", kind, ratios, limit=LIMITS.get((kind, clients))))
     most = [real for _, real in found[32]]
     floors = [floor for floor, _ in found[32]]
-    figures += [
+    return [
+        *figures,
         Figure("callbacks, 32 clients", kind, [real.per_s for real in most], "/s"),
         Figure("callbacks, wall time per request over the no-op, 32 clients", kind, _over(floors, most)),
         Figure("callback, median latency, 32 clients", kind, [real.p50_ms for real in most], "ms"),
         Figure("callback, p99 over p50, 32 clients", kind, [real.p99_ms / real.p50_ms for real in most], limit=5.0),
         Figure("callback, CPU of the load generator, 32 clients", kind, [real.load_us for real in most], "µs"),
     ]
-    if ceilings:
-        part = [real.per_s / ceiling for real, ceiling in zip(most, ceilings, strict=True)]
-        figures.append(Figure("callbacks over pgbench's transactions", kind, part, limit=0.3, at_least=True))
-    return figures
 
 
 def _over(floors: list[Side], reals: list[Side]) -> list[float]:

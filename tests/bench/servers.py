@@ -95,11 +95,11 @@ def worker(database_url: str, folder: Path, more: dict[str, str] | None = None) 
 
 
 @contextlib.contextmanager
-def ours(database_url: str, folder: Path) -> Iterator[Server]:
-    """Our web process and the sealer."""
+def ours(database_url: str, folder: Path, more: dict[str, str] | None = None) -> Iterator[Server]:
+    """Our web process and the sealer; `more` goes into the web process's environment."""
     env = environment(database_url, folder, free_port())
     sealer = [sys.executable, "-m", "tests.bench.sealer"]
-    with web(database_url, folder) as server, _running(sealer, env, folder / "sealer.log") as sealing:
+    with web(database_url, folder, more) as server, _running(sealer, env, folder / "sealer.log") as sealing:
         yield replace(server, roots=server.roots | {"worker": sealing.pid})
 
 
