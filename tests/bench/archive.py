@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from PIL import Image
 from sqlalchemy import make_url
 
 from tests.bench import cpu, fixtures
 from tests.bench.figures import Figure
+from tests.bench.painting import painted
 from tests.databases import fresh_database
 from webhook_app.domain.job import OnUnconfirmed
 from webhook_app.domain.outcome import Finished, Picture, Witness
@@ -106,7 +106,7 @@ def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]
     with fresh_database(kind, folder) as url, _serving(source) as host_port:
         pipeline = Pipeline(url, folder, host_port)
         for _ in range(rounds + 1):
-            fresh = [_paint(source, next(names)) for _ in range(PICTURES)]
+            fresh = painted(source, list(itertools.islice(names, PICTURES)))
             pipeline.named(fresh)
             before, started = pipeline.cpu_s(), time.perf_counter()
             pipeline.archive(PICTURES)
@@ -114,7 +114,7 @@ def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]
             rates.append(PICTURES / took)
             ratios.append(ours / _floor(folder, host_port, fresh))
         for _ in range(rounds):
-            fresh = [_paint(source, next(names), LARGE_BYTES) for _ in range(AT_ONCE)]
+            fresh = painted(source, list(itertools.islice(names, AT_ONCE)), LARGE_BYTES)
             pipeline.named(fresh)
             _forget_peak()
             pipeline.archive(AT_ONCE)
@@ -153,15 +153,6 @@ def _serving(folder: Path) -> Iterator[str]:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Nobody reads it."""
-
-
-def _paint(folder: Path, name: str, size: int = 0) -> str:
-    """A picture of 1.4 MB that no other is equal to; padded behind its end up to `size` bytes."""
-    bands = [Image.effect_noise((768, 1024), 4) for _ in range(3)]
-    Image.merge("RGB", bands).save(folder / name, "PNG")
-    if size:
-        os.truncate(folder / name, size)
-    return name
 
 
 def _tool() -> str:
