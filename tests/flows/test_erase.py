@@ -12,10 +12,11 @@ from webhook_app.domain.advance import Verdict
 from webhook_app.domain.errors import Erased, NotFound
 from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.keys import blob_key, thumbnail_key
-from webhook_app.domain.outcome import Failed
+from webhook_app.domain.outcome import CallbackReading, Failed
 from webhook_app.flows.accept import Idempotency
 from webhook_app.flows.erase import retire
 from webhook_app.flows.receive import apply_stored, keep_raw
+from webhook_app.flows.replay import replay
 from webhook_app.flows.seal import seal
 from webhook_app.store.tables import Blob, Erasure, EventRow, IdempotencyKey
 
@@ -126,6 +127,23 @@ def test_a_body_that_names_an_erased_job_goes_wherever_it_came(eraser: Eraser, w
     assert (row.body, row.headers, row.names_track_id, row.track_id) == (None, {}, None, other)
     assert row.verdict == ("mismatched" if readable else "unreadable")
     assert world.job(other).status == "processing"
+
+
+def test_a_body_that_is_found_to_name_an_erased_job_goes_with_its_replay(eraser: Eraser) -> None:
+    """Yesterday's parser did not see the name, so that it was not there to be found when the job was erased."""
+    world = eraser.world
+    gone, other = eraser.archived(), world.submit()
+    world.send()
+    body = b"a shape of tomorrow"
+    assert world.receive(world.arrival(other, body)) == [Verdict.UNREADABLE]
+    eraser.ask(gone)
+    eraser.finish()
+    world.script.bodies[body] = CallbackReading(success(), names_track_id=gone)
+    (row,) = world.callbacks()
+    common = {"by": "operator", "dry_run": False, "policy": world.policy, "now": world.at}
+    replay(world.store, row.callback_id, world.providers, **common)
+    (row,) = world.callbacks()
+    assert (row.body, row.headers, row.names_track_id, row.verdict) == (None, {}, None, "mismatched")
 
 
 def test_a_body_that_names_no_job_of_ours_is_kept(eraser: Eraser) -> None:

@@ -21,7 +21,7 @@ from webhook_app.flows.apart import each_apart
 from webhook_app.flows.apply import decide_all
 from webhook_app.flows.ledger import Ledger, Report
 from webhook_app.flows.policy import Policy
-from webhook_app.flows.receive import EVENT_OF, Judged, arrival_from, judge
+from webhook_app.flows.receive import EVENT_OF, Judged, arrival_from, judge, subjects
 from webhook_app.provider.port import Provider
 from webhook_app.store import callbacks, jobs
 from webhook_app.store.engine import Store
@@ -81,9 +81,14 @@ def replay(
     judged = judge(arrival_from(_readable(row)), providers)
     transaction: AbstractContextManager[Connection] = store.trying() if dry_run else store.writing()
     with transaction as connection:
-        jobs.lock(connection, [judged.arrival.track_id])  # Before its callback, as everywhere.
+        locked = jobs.lock(connection, subjects([judged]))  # Before the callback, as everywhere.
         row = _readable(callbacks.lock(connection, callback_id))
-        return _replay(connection, row, judged, by=by, dry_run=dry_run, policy=policy, now=now)
+        done = _replay(connection, row, judged, by=by, dry_run=dry_run, policy=policy, now=now)
+        named = locked.get(judged.names_track_id or "")
+        if named is not None and named.erased_at is not None:
+            # What it says of that job should have gone with it, but nobody knew then that it names it.
+            callbacks.erase(connection, [(row.track_id, row.attempt, row.sha256)])
+        return done
 
 
 def adopt(store: Store, providers: Mapping[str, Provider], *, limit: int, policy: Policy, now: datetime) -> int:
