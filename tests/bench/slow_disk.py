@@ -1,4 +1,5 @@
-"""A disk whose every fsync takes 2 ms more, for the processes that are started meanwhile."""
+"""A disk whose every fsync takes 2 ms more, for processes that are started meanwhile; on PostgreSQL each flush of a
+commit, for the connections that are opened meanwhile."""
 
 import contextlib
 import shutil
@@ -22,10 +23,9 @@ int fdatasync(int fd) {{ usleep({LATER_US}); return syscall(SYS_fdatasync, fd); 
 
 
 @contextlib.contextmanager
-def slowed(kind: str, url: str, folder: Path) -> Iterator[dict[str, str] | None]:
-    """What such a process needs in its environment; its connections to PostgreSQL are to be opened within the block.
-    None, said on stdout, where it cannot be done here."""
-    if kind == "sqlite":
+def slowed(url: str, folder: Path) -> Iterator[dict[str, str] | None]:
+    """What such a process needs in its environment. None, said on stdout, where it cannot be done here."""
+    if make_url(url).get_backend_name() == "sqlite":
         yield _preloaded(folder)
         return
     with _delayed(url) as done:
@@ -50,6 +50,7 @@ def _delayed(url: str) -> Iterator[bool]:
     engine = create_engine(normalised(url), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
+            # Without the second it waits only beside five other transactions.
             for setting, value in (("commit_delay", LATER_US), ("commit_siblings", 0)):
                 connection.execute(text(f'ALTER DATABASE "{name}" SET {setting} = {value}'))
     except DBAPIError:

@@ -17,7 +17,7 @@ PROCESSES = {"sqlite": 1, "postgresql": 2}  # As `WEB_CONCURRENCY` is by default
 
 
 def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]:
-    """Rates, with the sealing, each beside the other side's in the same rounds."""
+    """Rates while the log is sealed beside them, each beside the other side's in the same rounds."""
     usually: list[float] = []
     slowly: list[float] = []
     ceilings: list[float] = []
@@ -26,7 +26,7 @@ def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]
         by_default = {"WEB_CONCURRENCY": str(PROCESSES[kind])}
         with servers.ours(url, folder, by_default) as usual:
             _per_s(store, usual, sides.WARM_UP)
-            with _on_a_slow_disk(kind, url, folder, by_default) as slow:
+            with _on_a_slow_disk(store, url, folder, by_default) as slow:
                 for _ in range(rounds):
                     usually.append(_per_s(store, usual, requests))
                     if slow is not None:
@@ -38,14 +38,15 @@ def measure(kind: str, folder: Path, rounds: int, requests: int) -> list[Figure]
 
 
 @contextlib.contextmanager
-def _on_a_slow_disk(kind: str, url: str, folder: Path, environment: dict[str, str]) -> Iterator[Server | None]:
-    """A second web server on the same database, at work already: its connections are open."""
+def _on_a_slow_disk(store: Store, url: str, folder: Path, environment: dict[str, str]) -> Iterator[Server | None]:
+    """A second web server on the same database, at work already: its connections are open, and what slows them is taken
+    back before pgbench connects."""
     (folder / "slow").mkdir()
     with contextlib.ExitStack() as stack:
-        with slow_disk.slowed(kind, url, folder) as more:
+        with slow_disk.slowed(url, folder) as more:
             slow = None if more is None else stack.enter_context(servers.web(url, folder / "slow", environment | more))
             if slow is not None:
-                _per_s(Store(url), slow, sides.WARM_UP)
+                _per_s(store, slow, sides.WARM_UP)
         yield slow
 
 
@@ -61,9 +62,11 @@ def _figures(kind: str, usually: list[float], slowly: list[float], ceilings: lis
     figures = [Figure(f"callbacks, {CLIENTS} clients, {processes}", kind, usually, "/s")]
     if ceilings:
         part = [ours / ceiling for ours, ceiling in zip(usually, ceilings, strict=True)]
-        figures.append(Figure("the same over pgbench's transactions", kind, part, limit=0.3, at_least=True))
+        figures.append(
+            Figure(f"callbacks over pgbench's transactions, {CLIENTS} clients", kind, part, limit=0.3, at_least=True)
+        )
     if slowly:
         kept = [slow / usual for slow, usual in zip(slowly, usually, strict=True)]
-        what = "the same kept when every fsync takes 2 ms more"
+        what = f"callbacks kept when every fsync takes {slow_disk.LATER_US // 1000} ms more"
         figures.append(Figure(what, kind, kept, limit=0.5, at_least=True))
     return figures

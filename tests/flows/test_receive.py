@@ -52,7 +52,8 @@ def test_a_double_of_what_was_kept_raw_is_applied_and_told_once(world: World) ->
     assert world.receive(arrival) == [Verdict.REPEATED]
     world.later(minutes=5)
     assert apply_stored(world.store, world.providers, limit=5, policy=world.policy, now=world.at) == 0
-    assert [row.times_seen for row in world.callbacks()] == [4]
+    (row,) = world.callbacks()
+    assert (row.times_seen, row.verdict, row.problem, row.retry_at) == (4, "applied", None, None)
     assert world.events(track_id)[-2:] == ["callback.received", "job.succeeded"]
     assert world.events(track_id).count("callback.received") == 1
 
@@ -128,6 +129,27 @@ def test_the_same_callbacks_at_once_in_any_order_do_not_deadlock(world: World) -
         done = list(pool.map(lambda n: world.receive(*(arrivals if n % 2 else reversed(arrivals))), range(16)))
     assert sum(verdicts.count(Verdict.APPLIED) for verdicts in done) == 10
     assert {row.times_seen for row in world.callbacks()} == {16}
+    assert world.events().count("job.succeeded") == world.events().count("callback.received") == 10
+
+
+def test_ticks_and_doubles_of_what_was_kept_raw_do_not_deadlock(world: World) -> None:
+    """Both lock the jobs before the callbacks."""
+    world.obey(max_in_flight=10)
+    jobs = [world.submit() for _ in range(10)]
+    for claim in world.claim(limit=10):
+        world.send_claim(claim)
+    arrivals = [world.arrival(track_id, world.body(success())) for track_id in jobs]
+    keep_raw(world.store, arrivals, problem="the disk was full")
+    world.later(seconds=6)
+
+    def work(n: int) -> object:
+        if n % 2:
+            return world.receive(*arrivals)
+        return apply_stored(world.store, world.providers, limit=10, policy=world.policy, now=world.at)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(32)))
+    assert {(row.times_seen, row.verdict, row.retry_at) for row in world.callbacks()} == {(17, "applied", None)}
     assert world.events().count("job.succeeded") == world.events().count("callback.received") == 10
 
 

@@ -178,7 +178,7 @@ def test_every_installation_has_a_log_of_its_own(store: Store) -> None:
 def test_a_sealer_that_finds_its_events_numbered_writes_nothing(store: Store) -> None:
     tell(store, 2)
     with store.writing() as connection:
-        found = log.sealed(log.unsealed(connection, limit=10))
+        found = log.sealed(log.unsealed(connection, limit=10, thoroughly=True))
     seal(store, limit=1)
     with pytest.raises(Unstorable), store.writing() as connection:
         log.write(connection, found)

@@ -10,7 +10,7 @@ from functools import lru_cache
 TOKEN_BYTES = 16
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # Asked for with each callback, for the same few secrets and purposes.
 def derive(secret: str, purpose: str) -> bytes:
     """A 256-bit key for one purpose: HKDF-SHA256 with no salt and the purpose as info, one block long."""
     extracted = hmac.digest(b"\0" * 32, secret.encode(), hashlib.sha256)

@@ -26,7 +26,7 @@ class Report:
 
 class Ledger:
     """The locked rows of a batch as they are now, and the events that tell how they came there. `applied` are the
-    callbacks of these jobs that are applied already."""
+    keys of those callbacks of these attempts that are applied."""
 
     def __init__(self, connection: Connection, reports: Sequence[Report]) -> None:
         finished = any(isinstance(report.outcome, Finished) for report in reports)
@@ -50,10 +50,10 @@ class Ledger:
             self.changed_attempts.add((track_id, n))
 
     def write(
-        self, connection: Connection, *, kept: changes.Rows = (), settled: changes.Rows = (), now: datetime
+        self, connection: Connection, *, received: changes.Rows = (), settled: changes.Rows = (), now: datetime
     ) -> None:
-        """Everything that changed, one statement for each table; `kept` are callbacks with what became of them,
-        `settled` what became of those on record."""
+        """Everything that changed, one statement for each table. `received`: callbacks to put on record with their
+        verdicts, doubles included, which are counted; `settled`: verdicts of those on record, one for each."""
         self.events += tally.completed(connection, self.ends, by="provider", now=now)
         written = changes.write(
             connection,
@@ -62,7 +62,7 @@ class Ledger:
             changed_images=[self.images[track_id][index] for track_id, index in sorted(self.changed_images)],
             released=sorted(self.released),
             told=self.events,
-            kept=kept,
+            received=received,
             settled=settled,
         )
         if not written:

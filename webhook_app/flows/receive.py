@@ -84,10 +84,8 @@ def without_secrets(body: bytes, provider: Provider) -> bytes:
 
 def keep_raw(store: Store, arrivals: Sequence[Arrival], *, problem: str) -> None:
     """Put callbacks on record without looking at them: a worker's tick applies them later."""
-    digests = [hashlib.sha256(arrival.body).hexdigest() for arrival in arrivals]
-    judged = [Judged(arrival, sha256, None, None, problem) for arrival, sha256 in zip(arrivals, digests, strict=True)]
     with store.writing() as connection:
-        callbacks.keep(connection, [_raw(item) for item in judged])
+        callbacks.keep(connection, [_row(_unread(arrival, problem=problem)) for arrival in arrivals])
 
 
 def apply_stored(store: Store, providers: Mapping[str, Provider], *, limit: int, policy: Policy, now: datetime) -> int:
@@ -100,9 +98,10 @@ def apply_stored(store: Store, providers: Mapping[str, Provider], *, limit: int,
         if row is None:
             return done
         # A body of an erased job is not looked at: should it not be readable, it would come again and again.
-        item = _erased(arrival_from(row)) if erased else judge(arrival_from(row), providers)
+        arrival = arrival_from(row)
+        item = _unread(arrival, verdict=Verdict.ERASED) if erased else judge(arrival, providers)
         with store.writing() as connection:
-            jobs.lock(connection, _subjects([item]))
+            jobs.lock(connection, subjects([item]))  # Before the callback, and all that `_apply` locks at once.
             if callbacks.lock_unapplied(connection, row.callback_id):
                 _apply(connection, [item], policy, now, on_record=True)
         if erased:
@@ -123,8 +122,9 @@ def judge(arrival: Arrival, providers: Mapping[str, Provider]) -> Judged:
     return Judged(arrival, sha256, reading.outcome, None, _clean(reading.problem))
 
 
-def _erased(arrival: Arrival) -> Judged:
-    return Judged(arrival, hashlib.sha256(arrival.body).hexdigest(), None, Verdict.ERASED, None)
+def _unread(arrival: Arrival, *, verdict: Verdict | None = None, problem: str | None = None) -> Judged:
+    """An arrival whose body is not looked at."""
+    return Judged(arrival, hashlib.sha256(arrival.body).hexdigest(), None, verdict, problem)
 
 
 def _clean(text: str | None) -> str | None:
@@ -134,32 +134,36 @@ def _clean(text: str | None) -> str | None:
 def _apply(
     connection: Connection, judged: Sequence[Judged], policy: Policy, now: datetime, *, on_record: bool = False
 ) -> list[Verdict]:
-    """Jobs are locked before callbacks, as everywhere. A callback of a job that is there is written once, with its
-    verdict; the others are kept first, which tells whether somebody has kept them before."""
+    """Decide, and write what follows; locks jobs, then callbacks. What has just come is put on record here. Where its
+    attempt is in the ledger it is guarded: the job's lock keeps others from applying it until we commit, so that
+    `ledger.applied` stays true and one write with the verdict is enough. Of the rest only the insert's conflict tells
+    whether somebody has applied it: inserted raw, settled at the end. `on_record`: the caller has locked the jobs and
+    the callback, and nobody has applied it."""
     erased = _erased_among(connection, judged)
     readable = [(item, item.outcome) for item in judged if item.outcome is not None]
     reports = [Report(i.arrival.track_id, i.arrival.attempt, Witness.CALLBACK, outcome) for i, outcome in readable]
     ledger = Ledger(connection, reports)
-    at_once = set() if on_record else {_key(item) for item, _ in readable if _attempt(item) in ledger.attempts}
+    guarded: set[callbacks.Key] = set()
     if on_record:
-        fresh = {_key(item) for item in judged}
+        untold = {_key(item) for item in judged}
     else:
-        before = callbacks.keep(connection, [_raw(item) for item in judged if _key(item) not in at_once])
-        fresh = (at_once - ledger.applied) | before
+        guarded = {_key(item) for item, _ in readable if _key(item)[:2] in ledger.attempts}
+        raw = callbacks.keep(connection, [_row(item) for item in judged if _key(item) not in guarded])
+        untold = (guarded - ledger.applied) | raw  # No event tells of these yet.
 
     def announce(place: int, verdict: Verdict, home: Home | None) -> Event | None:
-        return _event(readable[place][0], verdict, home, fresh, now)
+        return _event(readable[place][0], verdict, home, untold, now)
 
     decided = iter(decide_all(ledger, reports, policy=policy, now=now, announce=announce))
     pairs = [(item, next(decided) if item.outcome is not None else _unapplied(item, erased)) for item in judged]
-    kept = [_raw(item) | _settled(item, verdict, now) for item, verdict in pairs if _key(item) in at_once]
-    # A double in the same batch has no verdict of its own on record.
-    first = {_key(i): _settled(i, verdict, now) for i, verdict in reversed(pairs) if _key(i) not in at_once}
-    ledger.write(connection, kept=kept, settled=list(first.values()), now=now)
+    received = [_row(item) | _settled(item, verdict, now) for item, verdict in pairs if _key(item) in guarded]
+    # The first of doubles decides: of those received in `callbacks.folded`, of the others here.
+    first = {_key(i): _settled(i, verdict, now) for i, verdict in reversed(pairs) if _key(i) not in guarded}
+    ledger.write(connection, received=received, settled=list(first.values()), now=now)
     gone = {_key(item) for item, verdict in pairs if verdict is Verdict.ERASED or item.names_track_id in erased}
     if gone:
         callbacks.erase(connection, sorted(gone))
-    _tell_unapplied(connection, [(item, verdict) for item, verdict in pairs if item.outcome is None], fresh, now)
+    _tell_unapplied(connection, [(item, verdict) for item, verdict in pairs if item.outcome is None], untold, now)
     return [verdict for _, verdict in pairs]
 
 
@@ -169,11 +173,12 @@ def _erased_among(connection: Connection, judged: Sequence[Judged]) -> set[str]:
     all."""
     if all(item.outcome is not None for item in judged):
         return set()
-    locked = jobs.lock(connection, _subjects(judged))
+    locked = jobs.lock(connection, subjects(judged))
     return {track_id for track_id, row in locked.items() if row.erased_at is not None}
 
 
-def _subjects(judged: Sequence[Judged]) -> list[str]:
+def subjects(judged: Sequence[Judged]) -> list[str]:
+    """The jobs whose callbacks these are, and those that they name, in the order in which they are locked."""
     named = {item.names_track_id for item in judged if item.names_track_id is not None}
     return sorted({item.arrival.track_id for item in judged} | named)
 
@@ -183,10 +188,10 @@ def _unapplied(item: Judged, erased: set[str]) -> Verdict:
 
 
 def _tell_unapplied(
-    connection: Connection, pairs: Sequence[tuple[Judged, Verdict]], fresh: set[callbacks.Key], now: datetime
+    connection: Connection, pairs: Sequence[tuple[Judged, Verdict]], untold: set[callbacks.Key], now: datetime
 ) -> None:
     homes = jobs.homes(connection, [item.arrival.track_id for item, _ in pairs])
-    told = [_event(item, verdict, homes.get(item.arrival.track_id), fresh, now) for item, verdict in pairs]
+    told = [_event(item, verdict, homes.get(item.arrival.track_id), untold, now) for item, verdict in pairs]
     events.append(connection, [event for event in told if event is not None])
 
 
@@ -194,11 +199,7 @@ def _key(item: Judged) -> callbacks.Key:
     return item.arrival.track_id, item.arrival.attempt, item.sha256
 
 
-def _attempt(item: Judged) -> tuple[str, int]:
-    return item.arrival.track_id, item.arrival.attempt
-
-
-def _raw(item: Judged) -> dict[str, Any]:
+def _row(item: Judged) -> dict[str, Any]:
     arrival = item.arrival
     return {
         "callback_id": new_id("cb"),
@@ -212,7 +213,9 @@ def _raw(item: Judged) -> dict[str, Any]:
         "content_type": _clean(arrival.content_type),
         "headers": {name: _clean(value) for name, value in arrival.headers.items()},
         "remote_addr": arrival.remote_addr,
+        "verdict": None,
         "problem": item.problem,
+        "applied_at": None,
         "retry_at": arrival.received_at + APPLY_FIRST_AFTER,
         "received_at": arrival.received_at,
         "last_seen_at": arrival.received_at,
@@ -220,16 +223,17 @@ def _raw(item: Judged) -> dict[str, Any]:
 
 
 def _settled(item: Judged, verdict: Verdict, now: datetime) -> dict[str, Any]:
-    key = {"track_id": item.arrival.track_id, "attempt": item.arrival.attempt, "sha256": item.sha256}
     settled = {"verdict": verdict.value, "problem": item.problem, "applied_at": now, "retry_at": None}
-    return key | settled | {"names_track_id": item.names_track_id}
+    return dict(zip(callbacks.KEY, _key(item), strict=True)) | settled | {"names_track_id": item.names_track_id}
 
 
-def _event(item: Judged, verdict: Verdict, home: Home | None, fresh: set[callbacks.Key], now: datetime) -> Event | None:
-    """One event for each callback, as it is applied; it is taken out of `fresh`, for a batch may hold its double."""
-    if _key(item) not in fresh:
+def _event(
+    item: Judged, verdict: Verdict, home: Home | None, untold: set[callbacks.Key], now: datetime
+) -> Event | None:
+    """One event for each callback, as it is applied; it is taken out of `untold`, for a batch may hold its double."""
+    if _key(item) not in untold:
         return None
-    fresh.discard(_key(item))
+    untold.discard(_key(item))
     kind = EVENT_OF.get(verdict, EventType.CALLBACK_RECEIVED)
     data = {"attempt": item.arrival.attempt, "verdict": verdict.value, "sha256": item.sha256}
     return Event(kind, "provider", now, item.arrival.track_id, *(home or NOBODY), data=data)

@@ -14,14 +14,15 @@ AT_ONCE = 250
 Tell = Callable[[Connection, int, int], object]
 
 
-def seal(store: Store, *, limit: int = AT_ONCE, tell: Tell | None = None, thoroughly: bool = True) -> int:
+def seal(store: Store, *, limit: int = AT_ONCE, tell: Tell | None = None, thoroughly: bool = True) -> int | None:
     """Seal up to `limit` events, oldest first; `tell` is called in the same transaction with the first and the last of
     the new numbers: it makes the deliveries. Returns how many were numbered or, where an older release has numbered
-    without chaining, chained. What was inserted thousands of events before it was committed is found `thoroughly`
-    only, which costs the more the longer a transaction has been open elsewhere: now and then is enough."""
+    without chaining, chained; None where another sealer is at work. Without `thoroughly` it does not find what was
+    inserted `log.LOOK_BACK` events before it was committed; a thorough look reads all that a long transaction elsewhere
+    keeps in the index."""
     with store.writing() as connection:
         if not log.may_seal(connection):
-            return 0
+            return None
         found = log.unsealed(connection, limit=limit, thoroughly=thoroughly)
         if found.last_hash is None:
             return log.chain(connection, limit=limit)

@@ -1,6 +1,9 @@
-"""Raw callbacks: kept as they came, once for each (job, attempt, body); a double only counts."""
+"""Raw callbacks: kept as they came, once for each (job, attempt, body); a double only counts.
 
-from collections.abc import Sequence
+A callback's job is locked before it, in every flow: what a flow has read of a locked job's callbacks stays true.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,15 +20,15 @@ KEY = ("track_id", "attempt", "sha256")
 ORPHANED = Callback.verdict == literal_column(f"'{Verdict.ORPHANED}'")
 
 
-def _count_doubles(insert: Any) -> Any:
-    """The first verdict stays; what was kept raw gets the one that its double comes with."""
+def _merge_double(insert: Any) -> Any:
+    """A row that nobody has applied takes over what its double says; a verdict stays."""
     old, new = CALLBACKS.c, insert.excluded
-    again = {"times_seen": old.times_seen + new.times_seen, "last_seen_at": new.last_seen_at}
-    again |= {"verdict": func.coalesce(old.verdict, new.verdict)}
-    told = ("problem", "applied_at", "names_track_id")
-    again |= {name: case((old.applied_at.is_(None), new[name]), else_=old[name]) for name in told}
-    again |= {"retry_at": case((new.applied_at.is_(None), old.retry_at), else_=null())}
-    upsert = insert.on_conflict_do_update(index_elements=[old[name] for name in KEY], set_=again)
+    merged = {"times_seen": old.times_seen + new.times_seen, "last_seen_at": new.last_seen_at}
+    said = ("verdict", "problem", "applied_at", "names_track_id")
+    merged |= {name: case((old.applied_at.is_(None), new[name]), else_=old[name]) for name in said}
+    # A raw double does not put off the turn of the first; a verdict ends the waiting.
+    merged |= {"retry_at": case((new.applied_at.is_(None), old.retry_at), else_=null())}
+    upsert = insert.on_conflict_do_update(index_elements=[old[name] for name in KEY], set_=merged)
     return upsert.returning(*(old[name] for name in KEY), old.applied_at)
 
 
@@ -48,7 +51,7 @@ KEEP = AddMany(
         "received_at",
         "last_seen_at",
     ],
-    finish=_count_doubles,
+    finish=_merge_double,
 )
 # What became of callbacks; the first verdict stays (but see `settle_again`).
 SETTLE = SaveMany(
@@ -71,23 +74,27 @@ ERASED: dict[str, Any] = {
 
 
 def keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[Key]:
-    """Insert callbacks that are not applied yet; one that is on record already only raises `times_seen` and
-    `last_seen_at`. Returns the keys (track_id, attempt, sha256) of those that nobody has applied: what is new, and what
-    was kept raw before. Jobs are locked before it."""
+    """Insert callbacks without a verdict. A double raises `times_seen` and `last_seen_at`, and on a row that nobody has
+    applied replaces `problem` and `names_track_id`. Returns the keys of those that nobody has applied: new, or kept raw
+    before."""
     if not rows:
         return set()
-    raw = once([row | {"verdict": None, "applied_at": None} for row in rows])
-    return {(row.track_id, row.attempt, row.sha256) for row in KEEP.execute(connection, raw) if row.applied_at is None}
+    kept = KEEP.execute(connection, folded(rows))
+    return {(row.track_id, row.attempt, row.sha256) for row in kept if row.applied_at is None}
 
 
-def once(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Doubles together, and in one order everywhere, so that two processes with the same doubles never wait for each
-    other in a circle."""
+def folded(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each key, its doubles counted in `times_seen`; in one order, so that two processes that write the
+    same ones never wait for each other in a circle."""
     found: dict[Key, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: (row["track_id"], row["attempt"], row["sha256"])):
-        first = found.setdefault((row["track_id"], row["attempt"], row["sha256"]), row | {"times_seen": 0})
+    for row in sorted(rows, key=_key_of):
+        first = found.setdefault(_key_of(row), row | {"times_seen": 0})
         first["times_seen"] += 1
     return list(found.values())
+
+
+def _key_of(row: Mapping[str, Any]) -> Key:
+    return row["track_id"], row["attempt"], row["sha256"]
 
 
 def adoptable(connection: Connection, *, limit: int) -> Sequence[str]:
@@ -98,7 +105,7 @@ def adoptable(connection: Connection, *, limit: int) -> Sequence[str]:
 
 
 def lock_unapplied(connection: Connection, callback_id: str) -> bool:
-    """Lock a callback after its job, as everywhere; False when somebody has applied it meanwhile."""
+    """Lock a callback, after its job; False when somebody has applied it meanwhile."""
     mine = select(Callback.callback_id).where(Callback.callback_id == callback_id, Callback.applied_at.is_(None))
     return connection.scalar(mine.with_for_update()) is not None
 
@@ -109,7 +116,7 @@ def get(connection: Connection, callback_id: str) -> Row[Any] | None:
 
 
 def lock(connection: Connection, callback_id: str) -> Row[Any] | None:
-    """A callback, locked after its job, as everywhere; None when there is none of this id."""
+    """A callback, locked after its job; None when there is none of this id."""
     mine = select(Callback.__table__).where(Callback.callback_id == callback_id)
     return connection.execute(mine.with_for_update()).one_or_none()
 

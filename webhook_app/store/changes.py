@@ -28,9 +28,9 @@ WRITE = Together(
     called=[events.NOTIFIED],
 )
 LOCKED = Find(jobs.locking)
-# The digests of the attempt's callbacks that are applied.
+# Digests of the attempt's applied callbacks. Read behind the jobs' locks, so that it stays true until the commit.
 APPLIED = (
-    # Not a text: that would be put in on execution only.
+    # A plain "," would be a parameter that SQLAlchemy puts in on its own execution, which `Driven` goes round.
     select(func.aggregate_strings(CALLBACKS.c.sha256, literal_column("','")))  # type: ignore[arg-type]
     .where(CALLBACKS.c.track_id == ATTEMPTS.c.track_id, CALLBACKS.c.attempt == ATTEMPTS.c.n)
     .where(CALLBACKS.c.applied_at.is_not(None))
@@ -75,8 +75,8 @@ def lock(connection: Connection, track_ids: Sequence[str], *, with_images: bool)
         attempt = dict(zip(OF_ATTEMPT, row, strict=False))
         key = attempt["track_id"], attempt["n"]
         found.attempts.setdefault(key, attempt)
-        applied, *picture = row[len(OF_ATTEMPT) :]
-        found.applied.update((*key, sha256) for sha256 in (applied or "").split(",") if sha256)
+        digests, *picture = row[len(OF_ATTEMPT) :]
+        found.applied.update((*key, sha256) for sha256 in (digests.split(",") if digests else ()))
         image = dict(zip(OF_IMAGE, picture, strict=False))
         pictures = found.images.setdefault(attempt["track_id"], {})
         if image and image["image_id"] is not None:
@@ -97,14 +97,14 @@ def write(
     changed_images: Rows,
     released: Sequence[str],
     told: Sequence[Event],
-    kept: Rows = (),
+    received: Rows = (),
     settled: Rows = (),
 ) -> bool:
-    """Write rows back as `jobs.save`, `attempts.save`, `images.save` do, free the slots of the `released` jobs, keep
-    callbacks with their verdicts and settle those on record, and append the events. False when a job moved meanwhile,
-    which the locks should have made impossible."""
+    """Write rows back as `jobs.save`, `attempts.save`, `images.save` do, free the slots of the `released` jobs, put
+    `received` callbacks on record with their verdicts, settle others, and append the events. False when a job moved
+    meanwhile, which the locks should have made impossible."""
     freed = [{"track_id": track_id} for track_id in released]
-    rows = (changed_jobs, changed_attempts, changed_images, freed, callbacks.once(kept), settled)
+    rows = (changed_jobs, changed_attempts, changed_images, freed, callbacks.folded(received), settled)
     moved, *_ = _together(connection, WRITE, *rows, told=told)
     return moved == len(changed_jobs)
 

@@ -133,7 +133,10 @@ class Store:
                 yield
             except self._driver.Error as error:
                 dialect = self.engine.dialect
-                raise DBAPIError.instance(None, None, error, self._driver.Error, dialect=dialect) from error
+                lost = dialect.is_disconnect(error, None, None)
+                raise DBAPIError.instance(
+                    None, None, error, self._driver.Error, connection_invalidated=lost, dialect=dialect
+                ) from error
         except (OperationalError, PoolTimeout) as error:
             raise _away(error) from error
         except DBAPIError as error:
@@ -232,6 +235,7 @@ def _sqlite_engine(url: Any, pool_size: int) -> Engine:
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         if not options.get("unbound", False):
+            # Not `exec_driver_sql`: SQLAlchemy's part of it costs more than the BEGIN.
             driver: Any = connection.connection.driver_connection
             driver.execute("BEGIN IMMEDIATE" if options.get("immediate", False) else "BEGIN")
 

@@ -24,14 +24,15 @@ NOTIFIED = func.pg_notify(FEED_CHANNEL, bindparam("feed_payload", type_=Text()))
 TOLD = [EVENTS.c[name] for name in ("position", *HASHED) if name not in ("seq", "previous_hash")]
 LAST = select(EVENTS.c.seq, EVENTS.c.hash).where(EVENTS.c.seq.is_not(None)).order_by(EVENTS.c.seq.desc()).limit(1)
 LAST_NOW = LAST.subquery()
-# How many numbers back an event stands that was inserted before all others that are looked for. While a long
-# transaction is open elsewhere (a backup), PostgreSQL keeps every entry that the index of unsealed events ever had:
-# from the beginning on, each seal would read them all.
-WITHIN = 5_000
+# A usual look begins behind the position of the event that was numbered this many before the last. While a transaction
+# is open for long (a backup), PostgreSQL keeps every entry that the index of unsealed events ever had, and a look from
+# its beginning reads them all. What was inserted before that and committed late is left to a thorough look.
+LOOK_BACK = 5_000
+EVERYTHING = 2**62  # No event stands so far back.
 BEFORE = EVENTS.alias("before")
-FROM_HERE_ON = (
+BEHIND = (
     select(BEFORE.c.position)
-    .where(BEFORE.c.seq == select(LAST_NOW.c.seq).scalar_subquery() - bindparam("within", type_=BigInteger()))
+    .where(BEFORE.c.seq == select(LAST_NOW.c.seq).scalar_subquery() - bindparam("look_back", type_=BigInteger()))
     .scalar_subquery()
 )
 # With the log's end in each row: one snapshot, and one round trip.
@@ -41,7 +42,7 @@ UNSEALED = Lookup(
         select(LAST_NOW.c.seq).scalar_subquery().label("last_seq"),
         select(LAST_NOW.c.hash).scalar_subquery().label("last_hash"),
     )
-    .where(EVENTS.c.seq.is_(None), EVENTS.c.position > func.coalesce(FROM_HERE_ON, 0))
+    .where(EVENTS.c.seq.is_(None), EVENTS.c.position > func.coalesce(BEHIND, 0))
     .order_by(EVENTS.c.position)
     .limit(bindparam("most", type_=Integer()))
 )
@@ -66,7 +67,6 @@ UNNUMBERED = literal_column("+events.seq").is_(None)
 SEAL = SaveMany(EVENTS, key=["position"], columns=["seq", "previous_hash", "hash"], found=[UNNUMBERED])
 CHAIN = SaveMany(EVENTS, key=["position"], columns=["previous_hash", "hash"], found=[EVENTS.c.hash.is_(None)])
 SEAL_AND_COUNT = Together(SEAL, counters.ADD_UP, called=[NOTIFIED])
-LARGEST = 2**62  # No log has as many events: there is no such number.
 COMMITTED_WITHIN = timedelta(minutes=10)
 SEALER_LOCK = 0x57_41_50_50  # Any constant: all sealers of an installation agree on it.
 TRY_TO_LOCK = Lookup(select(func.pg_try_advisory_xact_lock(literal_column(str(SEALER_LOCK))).label("is_mine")))
@@ -130,10 +130,11 @@ def numbers_since(connection: Connection, since: datetime) -> tuple[int, int]:
     return low, 0 if last is None else last.seq
 
 
-def unsealed(connection: Connection, *, limit: int, thoroughly: bool = True) -> Unsealed:
-    """The oldest committed events without a number; without `thoroughly` those that were inserted behind the event that
-    was numbered `WITHIN` ago. For the only sealer."""
-    rows = UNSEALED.within(connection, {"most": limit, "within": LARGEST if thoroughly else WITHIN})
+def unsealed(connection: Connection, *, limit: int, thoroughly: bool) -> Unsealed:
+    """The oldest committed events without a number; without `thoroughly` not those that lie before `LOOK_BACK`. For the
+    only sealer."""
+    look_back = EVERYTHING if thoroughly else LOOK_BACK
+    rows = UNSEALED.within(connection, {"most": limit, "look_back": look_back})
     if not rows or rows[0].last_seq is None:
         return Unsealed(0, GENESIS, rows)
     return Unsealed(rows[0].last_seq, rows[0].last_hash, rows)

@@ -54,7 +54,8 @@ RECOVER_S = 1.0
 RECOVER_REST_S = 0.2  # It keeps the sealer out while it is at work.
 LOCK_AGAIN_S = 60.0
 SEAL_REST_S = 0.02
-THOROUGH_S = 30.0
+THOROUGH_S = 30.0  # So long an event that was committed very late may wait for its number.
+THOROUGH_AGAIN_S = 1.0  # Not at once: a worker that is behind would look for nothing but what is old.
 ANCHOR_S = 5.0
 WOKEN_REST_S = 0.005  # A busy log must not make the claims spin.
 NOTIFY_REST_S = 0.02  # Results are recorded and deliveries claimed together: fewer and larger turns cost less.
@@ -80,7 +81,8 @@ class Ticks:
         self.senders = Crew("send", parts.settings.worker_threads, when_free=self.send_wake.set)
         self.fetching: set[str] = set()
         self.fresh_first = True
-        self.chained, self.thorough_at = False, 0.0
+        self.chained = False
+        self.thorough_at = 0.0
         self.signer = wiring.signer_of(parts.settings)
         self.unsigned, self.anchor_wake = 0, threading.Event()
         self.fetchers = Crew("fetch", FETCHERS, when_free=self.archive_wake.set)
@@ -179,8 +181,10 @@ class Ticks:
         self.chained = True
         thoroughly = time.monotonic() >= self.thorough_at
         sealed = seal.seal(self.parts.store, tell=self._announce, thoroughly=thoroughly)
-        if thoroughly and sealed < seal.AT_ONCE:
-            self.thorough_at = time.monotonic() + THOROUGH_S
+        if sealed is None:
+            return 0
+        if thoroughly:
+            self.thorough_at = time.monotonic() + (THOROUGH_S if sealed < seal.AT_ONCE else THOROUGH_AGAIN_S)
         if sealed:
             self.notify_wake.set()
         self.unsigned += sealed
