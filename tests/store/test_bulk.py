@@ -80,7 +80,8 @@ def test_nothing_to_write_is_no_error(store: Store) -> None:
 @pytest.mark.parametrize("body", [b"", bytes(range(256)), "\x00 日本".encode(), b"{}"])
 def test_a_callback_is_kept_to_the_byte_and_a_double_counted(store: Store, body: bytes) -> None:
     track_id = new_track_id()
-    unknown = dict.fromkeys(("content_type", "remote_addr", "problem", "retry_at", "names_track_id"))
+    names = ("content_type", "remote_addr", "verdict", "problem", "applied_at", "retry_at", "names_track_id")
+    unknown = dict.fromkeys(names)
     raw = rows.callback(track_id, body=body, **unknown)
     key = {"track_id": track_id, "attempt": 1, "sha256": rows.SHA256}
     with store.writing() as connection:
