@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, has_request_context, request
+from flask import Flask, Response, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
 from webhook_app.domain.errors import (
@@ -21,6 +21,7 @@ from webhook_app.domain.errors import (
 from webhook_app.web.respond import PROBLEM, json_response
 
 log = structlog.get_logger()
+REQUEST_ID = "webhook_app.request_id"  # In the WSGI environment.
 CALLBACK_TOKEN = re.compile(r"^(/callbacks/[^/]+/[^/]+/).+$", re.DOTALL)
 KNOWN: dict[int, type[ProblemError]] = {
     error.status: error for error in (NotFound, MethodNotAllowed, TooLarge, UnsupportedMediaType, Unauthenticated)
@@ -35,7 +36,7 @@ def shown_path() -> str:
 
 def request_id() -> str:
     """The id of this request, as in `X-Request-Id`."""
-    found: str = g.get("request_id", "") if has_request_context() else ""
+    found: str = request.environ.get(REQUEST_ID, "") if has_request_context() else ""
     return found
 
 
