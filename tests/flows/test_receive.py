@@ -9,7 +9,7 @@ from tests.flows.world import World, success
 from webhook_app.domain.advance import Verdict
 from webhook_app.domain.ids import new_track_id
 from webhook_app.domain.outcome import Failed, Picture, Running, Unread
-from webhook_app.flows.receive import apply_stored, keep_raw
+from webhook_app.flows.receive import Arrival, apply_stored, keep_raw
 from webhook_app.store.tables import EventRow
 
 
@@ -119,12 +119,17 @@ def test_several_reports_of_one_job_in_a_batch_are_one_change(world: World) -> N
     assert (job.status, job.version, job.error) == ("succeeded", before + 1, None)
 
 
-def test_the_same_callbacks_at_once_in_any_order_do_not_deadlock(world: World) -> None:
+def ten_successes(world: World) -> list[Arrival]:
+    """A callback for each of ten jobs that were sent."""
     world.obey(max_in_flight=10)
     jobs = [world.submit() for _ in range(10)]
     for claim in world.claim(limit=10):
         world.send_claim(claim)
-    arrivals = [world.arrival(track_id, world.body(success())) for track_id in jobs]
+    return [world.arrival(track_id, world.body(success())) for track_id in jobs]
+
+
+def test_the_same_callbacks_at_once_in_any_order_do_not_deadlock(world: World) -> None:
+    arrivals = ten_successes(world)
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(lambda n: world.receive(*(arrivals if n % 2 else reversed(arrivals))), range(16)))
     assert sum(verdicts.count(Verdict.APPLIED) for verdicts in done) == 10
@@ -134,11 +139,7 @@ def test_the_same_callbacks_at_once_in_any_order_do_not_deadlock(world: World) -
 
 def test_ticks_and_doubles_of_what_was_kept_raw_do_not_deadlock(world: World) -> None:
     """Both lock the jobs before the callbacks."""
-    world.obey(max_in_flight=10)
-    jobs = [world.submit() for _ in range(10)]
-    for claim in world.claim(limit=10):
-        world.send_claim(claim)
-    arrivals = [world.arrival(track_id, world.body(success())) for track_id in jobs]
+    arrivals = ten_successes(world)
     keep_raw(world.store, arrivals, problem="the disk was full")
     world.later(seconds=6)
 
