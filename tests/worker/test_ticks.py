@@ -48,14 +48,13 @@ def test_the_sealer_looks_at_everything_now_and_then(parts: Parts, monkeypatch: 
 
 
 def test_a_look_that_another_sealer_prevents_is_still_due(parts: Parts) -> None:
-    ticks, other = Ticks(parts, owner="test"), Store(parts.settings.database_url)
-    if other.is_sqlite:
+    if parts.store.is_sqlite:
         return  # There the sealer waits for the write lock.
+    ticks = Ticks(parts, owner="test")
     tell(parts.store, 1)
-    with other.writing() as connection:
+    with parts.store.writing() as connection:
         assert log.may_seal(connection)
         assert ticks.seal() == 0
         assert ticks.thorough_at == 0.0
     ticks.seal()
     assert unsealed(parts.store) == 0
-    other.dispose()
